@@ -34,9 +34,9 @@ type App struct {
 	sessions sessions
 	ended    ended
 	in       inbound
-	link     subscriber  // the connection, or all of them
+	link     subscriber  // all connections
 	out      outlet      // of messages to the app's own node
-	routed   *routed     // nil: there is no other one
+	routed   *routed     // the same
 	down     atomic.Bool // there is no connection at all
 	reached  atomic.Bool // there was one
 	front    *front
@@ -146,19 +146,10 @@ func (a *App) connect(ctx context.Context, restored []*Session) error {
 	case a.o.InProcess != nil:
 		make = attach
 	}
-	if len(a.o.Routes) > 0 {
-		if err := a.connectAll(ctx, make); err != nil {
-			return err
-		}
-	} else {
-		l, err := make(ctx, &a.o, Incoming{Messages: a.in.take, Changed: func(err error) {
-			a.out.changed(err)
-			a.changed(err)
-		}})
-		if err != nil {
-			return err
-		}
-		a.link, a.out.link = l, l
+	a.routed = newRouted(a)
+	a.link = a.routed
+	if err := a.connectAll(ctx, make); err != nil {
+		return err
 	}
 	for _, s := range restored {
 		if s.Err() == nil {
@@ -177,12 +168,9 @@ func (a *App) connect(ctx context.Context, restored []*Session) error {
 
 // send sends an encoded message by its way, as outlet.send does.
 func (a *App) send(from *lanes, p parcel) (fate reliable.Fate, waits bool) {
-	o := &a.out
-	if a.routed != nil {
-		var err error
-		if o, err = a.routed.way(p.b); err != nil {
-			return a.out.lost(err), false
-		}
+	o, err := a.routed.way(p.b)
+	if err != nil {
+		return a.out.lost(err), false
 	}
 	p.lane = from.to(o)
 	return o.send(p)
@@ -421,12 +409,8 @@ func (a *App) ending(ctx context.Context) error {
 
 // disconnect ends the connection, and everything that runs.
 func (a *App) disconnect(ctx context.Context) error {
-	outlets := []*outlet{&a.out}
-	if a.routed != nil {
-		outlets = a.routed.outlets
-	}
 	var flushing sync.WaitGroup
-	for _, o := range outlets {
+	for _, o := range a.routed.outlets() {
 		flushing.Go(func() { o.flush(ctx) })
 	}
 	flushing.Wait()

@@ -17,8 +17,8 @@
 //	}
 //	defer app.Close(ctx)
 //
-// An app in the process of its node says Options.InProcess instead of Nodes, and one between several networks has Options.Routes. A
-// connection that is lost comes back by itself; sessions outlive that. Other identities bring a TokenSource and a Verifier: package
+// An app in the process of its node says Options.InProcess instead of Nodes, and one between several networks has Options.Routes,
+// or App.AddRoute while it runs. A connection that is lost comes back by itself; sessions outlive that. Other identities bring a TokenSource and a Verifier: package
 // session/identity/jwt has such, and session/identity/spiffe. What a node wants to see before it lets the app in is another matter: Options.Authorization.
 //
 // # Sessions of two

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"maps"
 	"sync/atomic"
 
 	"github.com/seed31b3bfd0/slimgo/internal/fifo"
@@ -53,6 +54,7 @@ func (l *lanes) to(o *outlet) *lane {
 		if l.far == nil {
 			l.far = map[*outlet]*lane{}
 		}
+		maps.DeleteFunc(l.far, func(o *outlet, l *lane) bool { return o.finished(l) })
 		l.far[o] = &lane{of: l}
 	}
 	return l.far[o]

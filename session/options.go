@@ -38,7 +38,7 @@ type Options struct {
 	// unix:///PATH. When an attempt fails the next one is tried, over and over. None: DefaultNode.
 	Nodes []string
 	// Routes are further nodes that it is connected to at the same time, each of another network, and who is reached there. All of them
-	// are connected when Connect returns, and all are asked for the app's names.
+	// are connected when Connect returns, and all are asked for the app's names. App.AddRoute makes more of them.
 	Routes []Route
 	// TLS is for nodes by https and wss; nil: authorities of the system, no certificate.
 	TLS *tls.Config

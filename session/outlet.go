@@ -46,6 +46,8 @@ var errStalled = errors.New("nothing leaves")
 // many bytes each, as deficit round robin gives, would have it wait for a whole round.)
 type outlet struct {
 	app  *App
+	life context.Context // the app's, or that of a route
+	end  context.CancelFunc
 	link Link
 	back chan struct{} // the connection is; holds one
 	down atomic.Bool   // there is no connection
@@ -65,7 +67,10 @@ type outlet struct {
 	onLinkBytes int
 }
 
-func (o *outlet) open(a *App) { o.app, o.back = a, make(chan struct{}, 1) }
+func (o *outlet) open(a *App) {
+	o.app, o.back = a, make(chan struct{}, 1)
+	o.life, o.end = context.WithCancel(a.life)
+}
 
 // send sends the encoded message p.b, and says what has become of it; or it waits: then its lane is told. Up to mostOnLink bytes are
 // borrowed, more are the outlet's from then on.
@@ -174,7 +179,7 @@ func (o *outlet) drain() {
 		o.awaits = true
 		o.mu.Unlock()
 		watch.Reset(stallTime + time.Duration(o.onLinkBytes)*time.Second/slowest)
-		err := o.link.Await(o.app.life, most)
+		err := o.link.Await(o.life, most)
 		watch.Stop()
 		if err != nil {
 			o.haveLeft(0) // or will never
@@ -205,7 +210,7 @@ func (o *outlet) give(p parcel, t *turn) bool {
 		p.b = nil
 		o.onLink.Push(p)
 		o.onLinkBytes += p.size
-	case errors.Is(err, uplink.ErrFull), p.waits(err) && o.app.life.Err() == nil:
+	case errors.Is(err, uplink.ErrFull), p.waits(err) && o.life.Err() == nil:
 		o.unnext(p, t)
 		return false
 	default:
@@ -253,6 +258,16 @@ func (o *outlet) takeSent(l *lane, used []group.SentCopy) []group.SentCopy {
 	return sent
 }
 
+// finished reports whether a lane of an outlet that has ended has nothing to tell any more.
+func (o *outlet) finished(l *lane) bool {
+	if o.life.Err() == nil {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return l.answers.Len() == 0 && l.queue.Len() == 0 && len(l.sent) == 0
+}
+
 // purge drops what waits, but for what is patient. It reports whether such is there. mu is held.
 func (o *outlet) purge(why error, patience bool) (waits bool) {
 	for _, t := range o.turns {
@@ -285,14 +300,14 @@ func (o *outlet) purge(why error, patience bool) (waits bool) {
 func (o *outlet) awaitConnection() {
 	o.mu.Lock()
 	o.awaits, o.stalled = false, false // it is more than that
-	waits := o.purge(uplink.ErrDown, o.app.life.Err() == nil)
+	waits := o.purge(uplink.ErrDown, o.life.Err() == nil)
 	o.mu.Unlock()
 	if !waits {
 		return
 	}
 	select {
 	case <-o.back:
-	case <-o.app.life.Done():
+	case <-o.life.Done():
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
@@ -33,86 +35,226 @@ const mostRoutes = 64
 // linkMaker makes one link.
 type linkMaker func(ctx context.Context, o *Options, from Incoming) (Link, error)
 
-// subscriber is what an app asks of its connection, or of all of them, apart from messages.
+// subscriber is what an app asks of its connections, apart from messages.
 type subscriber interface {
 	Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint64, err error)
 	Unsubscribe(ctx context.Context, id uint64) error
 	Close(ctx context.Context) error
 }
 
-// routed is several links of an app; the first one is for everybody for whom there is no other way.
+// routed is the links of an app; the first one is for everybody for whom there is no other way.
 //
 //	message ──▶ who or what it is for: by Route.Names, or by where that has been heard from, or invited ──▶ its outlet ──▶ link
 //	subscription ──▶ all links
 type routed struct {
-	links   []Link
-	outlets []*outlet // of the links; not changed
-	from    Incoming
-	names   map[[3]uint64]int // by Route.Names; not changed
+	app     *App
+	several atomic.Bool     // there has been a Route: messages are looked at
+	life    context.Context // ends with Close
+	stop    context.CancelFunc
+	adding  sync.WaitGroup // links that are being made
 
-	coming sync.Mutex // of what the app is told: by one at a time
+	coming  sync.Mutex // of what the app is brought: by one at a time
+	telling sync.Mutex // of what it is told of connections
 
 	mu     sync.Mutex
-	down   []bool              // guarded by mu: links that are lost
-	learnt map[wire.Name]int   // guarded by mu: instances and channels, by their links, but for the first
-	ids    map[uint64][]uint64 // guarded by mu: subscriptions of the links
-	nextID uint64              // guarded by mu
+	over   bool                 // guarded by mu
+	ways   []*way               // guarded by mu; that of the app's own node is the first
+	names  map[[3]uint64]*way   // guarded by mu: by Route.Names
+	learnt map[wire.Name]*way   // guarded by mu: instances and channels, but for those of the first
+	asked  map[uint64]*question // guarded by mu: subscriptions
+	nextID uint64               // guarded by mu
+}
+
+// way is one of the links.
+type way struct {
+	out  *outlet
+	link Link // set once, under routed.mu; nil: it is not there yet
+	down bool // guarded by routed.mu: the connection is lost
+	gone bool // guarded by routed.mu: it was removed
+}
+
+// question is a name that nodes are asked for.
+type question struct {
+	h   *wire.PublishHeader
+	ids map[*way]uint64 // guarded by routed.mu: of the nodes that have it
 }
 
 const mostLearnt = 4096
 
-// connectAll makes the links of an app with routes; first makes that of the app's own options.
+func newRouted(a *App) *routed {
+	r := &routed{app: a, names: map[[3]uint64]*way{}, learnt: map[wire.Name]*way{}, asked: map[uint64]*question{}, ways: []*way{{out: &a.out}}}
+	r.life, r.stop = context.WithCancel(a.life)
+	return r
+}
+
+// AddRoute connects the app to a further node while it runs, as Options.Routes does from the beginning. When it returns, that node has been asked
+// for all of the app's names. remove ends that, and may be called again: what waits for the node goes out, within ctx, who was reached there
+// is reached by Options.Nodes from then on, and sessions say to those what has not been acknowledged.
+func (a *App) AddRoute(ctx context.Context, route Route) (remove func(ctx context.Context) error, err error) {
+	w, err := a.routed.reserve(&route)
+	if err != nil {
+		return nil, err
+	}
+	defer a.routed.adding.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(a.routed.life, cancel)()
+	if err := a.routed.further(ctx, w, &route); err != nil {
+		if a.routed.life.Err() != nil {
+			err = ErrClosed
+		}
+		return nil, err
+	}
+	return func(ctx context.Context) error { return a.routed.remove(ctx, w) }, nil
+}
+
+// connectAll makes the links of an app; first makes that of its own node.
 func (a *App) connectAll(ctx context.Context, first linkMaker) error {
-	o := &a.o
-	if len(o.Routes) > mostRoutes {
-		return fmt.Errorf("%w: %d routes, and it may have %d", ErrConfig, len(o.Routes), mostRoutes)
-	}
-	r := &routed{
-		from: Incoming{Messages: a.in.take, Changed: a.changed}, outlets: []*outlet{&a.out},
-		names: map[[3]uint64]int{}, learnt: map[wire.Name]int{}, ids: map[uint64][]uint64{}, down: make([]bool, len(o.Routes)+1),
-	}
-	for i, route := range o.Routes {
-		for _, n := range route.Names {
-			if other, twice := r.names[n.t.Name.C]; twice && other != i+1 {
-				return fmt.Errorf("%w: two routes have the name %v", ErrConfig, n)
-			}
-			r.names[n.t.Name.C] = i + 1
-		}
-	}
-	for range o.Routes {
-		further := new(outlet)
-		further.open(a)
-		r.outlets = append(r.outlets, further)
-	}
-	a.routed, a.link = r, r
-	for i, out := range r.outlets {
-		own, make := *o, first
-		if i > 0 {
-			route := &o.Routes[i-1]
-			own.Nodes, own.Authorization = slices.Clone(route.Nodes), route.Authorization
-			own.Uplink.Authorization, own.Uplink.Fields = nil, publicFields(own.Uplink.Fields)
-			make = dial
-			if route.Link != nil {
-				make = func(ctx context.Context, _ *Options, from Incoming) (Link, error) { return route.Link(ctx, from) }
-			}
-		}
-		l, err := make(ctx, &own, Incoming{
-			Messages: func(msgs [][]byte) { r.take(i, msgs) },
-			Changed: func(err error) {
-				out.changed(err)
-				r.changed(i, err)
-			},
-		})
+	o, r := &a.o, a.routed
+	routes := make([]*way, len(o.Routes))
+	for i := range o.Routes {
+		w, err := r.reserve(&o.Routes[i])
 		if err != nil {
-			_ = r.Close(ctx)
 			return err
 		}
-		out.link = l
-		r.mu.Lock()
-		r.links = append(r.links, l)
-		r.mu.Unlock()
+		defer r.adding.Done()
+		routes[i] = w
+	}
+	if err := r.connect(ctx, r.ways[0], o, first); err != nil {
+		return err
+	}
+	for i, w := range routes {
+		if err := r.further(ctx, w, &o.Routes[i]); err != nil {
+			_ = r.closeLinks(ctx)
+			return err
+		}
 	}
 	return nil
+}
+
+// reserve makes a way of a route, which has no link yet, and notes its names. adding is to be told when it has one, or will have none.
+func (r *routed) reserve(route *Route) (*way, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return nil, ErrClosed
+	}
+	if len(r.ways) > mostRoutes {
+		return nil, fmt.Errorf("%w: an app may have %d routes", ErrConfig, mostRoutes)
+	}
+	for _, n := range route.Names {
+		if r.names[n.t.Name.C] != nil {
+			return nil, fmt.Errorf("%w: two routes have the name %v", ErrConfig, n)
+		}
+	}
+	w := &way{out: new(outlet)}
+	w.out.open(r.app)
+	for _, n := range route.Names {
+		r.names[n.t.Name.C] = w
+	}
+	r.ways = append(r.ways, w)
+	r.adding.Add(1)
+	r.several.Store(true)
+	return w, nil
+}
+
+// further makes the link of a route. Where it fails nothing is left of the route.
+func (r *routed) further(ctx context.Context, w *way, route *Route) error {
+	own, make := r.app.o, dial
+	own.Nodes, own.Authorization = slices.Clone(route.Nodes), route.Authorization
+	own.Uplink.Authorization, own.Uplink.Fields = nil, publicFields(own.Uplink.Fields)
+	if route.Link != nil {
+		make = func(ctx context.Context, _ *Options, from Incoming) (Link, error) { return route.Link(ctx, from) }
+	}
+	err := r.connect(ctx, w, &own, make)
+	if err != nil {
+		r.forget(w)
+		w.out.end()
+		if w.link != nil {
+			_ = w.link.Close(ctx)
+		}
+	}
+	return err
+}
+
+// connect makes the link of w, and asks its node for the names that others have been asked for.
+func (r *routed) connect(ctx context.Context, w *way, o *Options, make linkMaker) error {
+	l, err := make(ctx, o, Incoming{
+		Messages: func(msgs [][]byte) { r.take(w, msgs) },
+		Changed: func(err error) {
+			w.out.changed(err)
+			r.changed(w, err)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	w.out.link = l
+	r.mu.Lock()
+	w.link = l
+	asked := slices.Sorted(maps.Keys(r.asked))
+	r.mu.Unlock()
+	for _, key := range asked {
+		r.mu.Lock()
+		q := r.asked[key]
+		r.mu.Unlock()
+		if q == nil { // it has been given up
+			continue
+		}
+		if err := r.ask(ctx, key, q, w); err != nil {
+			return fmt.Errorf("asking a further node for the names of the app: %w", err)
+		}
+	}
+	return nil
+}
+
+// ask asks the node of w for a name.
+func (r *routed) ask(ctx context.Context, key uint64, q *question, w *way) error {
+	h := *q.h
+	id, err := w.link.Subscribe(ctx, &h)
+	r.mu.Lock()
+	wanted := r.asked[key] == q && !w.gone
+	if err == nil && wanted {
+		q.ids[w] = id
+	}
+	r.mu.Unlock()
+	if err == nil && !wanted { // meanwhile it has been given up
+		return w.link.Unsubscribe(ctx, id)
+	}
+	return err
+}
+
+// remove ends a way.
+func (r *routed) remove(ctx context.Context, w *way) error {
+	if !r.forget(w) {
+		return nil
+	}
+	w.out.flush(ctx)
+	err := w.link.Close(ctx)
+	w.out.end()
+	r.changed(w, uplink.ErrDown)
+	r.app.again()
+	if errors.Is(err, uplink.ErrUnsent) {
+		err = nil // it is said by the other way
+	}
+	return err
+}
+
+// forget takes a way away from those by which messages go; false: somebody has.
+func (r *routed) forget(w *way) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.gone || r.over {
+		return false
+	}
+	w.gone = true
+	r.ways = slices.DeleteFunc(r.ways, func(other *way) bool { return other == w })
+	maps.DeleteFunc(r.names, func(_ [3]uint64, other *way) bool { return other == w })
+	maps.DeleteFunc(r.learnt, func(_ wire.Name, other *way) bool { return other == w })
+	for _, q := range r.asked {
+		delete(q.ids, w)
+	}
+	return true
 }
 
 // publicFields are those that other nodes than the ones of Options may see, too.
@@ -121,43 +263,34 @@ func publicFields(fields []uplink.Field) []uplink.Field {
 }
 
 // changed tells the app that there is no connection when none is left, and that there is one when there is one again.
-func (r *routed) changed(i int, err error) {
-	r.coming.Lock()
-	defer r.coming.Unlock()
+func (r *routed) changed(w *way, err error) {
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	r.mu.Lock()
-	r.down[i] = err != nil
+	w.down = err != nil
+	others := slices.ContainsFunc(r.ways, func(other *way) bool { return other != w && other.link != nil && !other.down })
 	r.mu.Unlock()
-	if err == nil || !r.without(i) {
-		r.from.Changed(err)
+	if err == nil || !others {
+		r.app.changed(err)
 	}
 }
 
-// without reports whether there are connections but for link i.
-func (r *routed) without(i int) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for j, down := range r.down {
-		if j != i && !down {
-			return true
-		}
-	}
-	return false
-}
-
-// take hands the app what has come by a link.
-func (r *routed) take(i int, msgs [][]byte) {
-	for _, b := range msgs {
-		if m, err := message.Decode(b); err == nil {
-			r.learn(i, m, m.Source.Name)
+// take hands the app what has come by a way.
+func (r *routed) take(w *way, msgs [][]byte) {
+	if r.several.Load() {
+		for _, b := range msgs {
+			if m, err := message.Decode(b); err == nil {
+				r.learn(w, m, m.Source.Name)
+			}
 		}
 	}
 	r.coming.Lock()
 	defer r.coming.Unlock()
-	r.from.Messages(msgs)
+	r.app.in.take(msgs)
 }
 
-// learn notes that somebody, and the channel that a message invites to, are reached by a link.
-func (r *routed) learn(i int, m *message.Message, who wire.Name) {
+// learn notes that somebody, and the channel that a message invites to, are reached by a way.
+func (r *routed) learn(w *way, m *message.Message, who wire.Name) {
 	names := []wire.Name{who}
 	if j, ok := m.Command.(*message.Join); ok && j.Channel != nil && j.Control != nil {
 		names = append(names, j.Channel.Name, j.Control.Name)
@@ -165,86 +298,143 @@ func (r *routed) learn(i int, m *message.Message, who wire.Name) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range names {
-		switch was, known := r.learnt[n]; {
-		case i == 0 && known:
-			delete(r.learnt, n) // it has moved
-		case i == 0 || known && was == i:
-		default:
+		switch was := r.learnt[n]; {
+		case w.gone:
+		case w.out == &r.app.out:
+			delete(r.learnt, n) // it may have moved
+		case was != w:
 			if len(r.learnt) >= mostLearnt {
 				clear(r.learnt)
 			}
-			r.learnt[n] = i
+			r.learnt[n] = w
 		}
 	}
 }
 
 // way is the outlet of a message that is to be sent.
 func (r *routed) way(b []byte) (*outlet, error) {
+	if !r.several.Load() {
+		return &r.app.out, nil
+	}
 	m, err := message.Decode(b)
 	if err != nil {
 		return nil, err
 	}
-	i, named := r.names[m.Dest.Name.C]
 	r.mu.Lock()
-	if !named {
-		i = r.learnt[m.Dest.Name]
+	w := r.names[m.Dest.Name.C]
+	if w == nil {
+		w = r.learnt[m.Dest.Name]
 	}
-	there := i < len(r.links)
+	if w == nil {
+		w = r.ways[0]
+	}
+	there := w.link != nil
 	r.mu.Unlock()
 	if !there { // it has brought something before it was there
 		return nil, uplink.ErrDown
 	}
 	if m.Type == message.JoinRequest {
-		r.learn(i, m, m.Dest.Name)
+		r.learn(w, m, m.Dest.Name)
 	}
-	return r.outlets[i], nil
+	return w.out, nil
+}
+
+// there returns the ways that have a link. mu is held.
+func (r *routed) there() []*way {
+	return slices.DeleteFunc(slices.Clone(r.ways), func(w *way) bool { return w.link == nil })
 }
 
 // Subscribe implements subscriber: all nodes are asked, at the same time.
 func (r *routed) Subscribe(ctx context.Context, h *wire.PublishHeader) (uint64, error) {
-	ids, errs := make([]uint64, len(r.links)), make([]error, len(r.links))
+	q := &question{h: h, ids: map[*way]uint64{}}
+	r.mu.Lock()
+	ways := r.there()
+	r.nextID++
+	key := r.nextID
+	r.asked[key] = q
+	r.mu.Unlock()
+	errs := make([]error, len(ways))
 	var wg sync.WaitGroup
-	for i, l := range r.links {
-		own := *h
-		wg.Go(func() { ids[i], errs[i] = l.Subscribe(ctx, &own) })
+	for i, w := range ways {
+		wg.Go(func() { errs[i] = r.ask(ctx, key, q, w) })
 	}
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		for i, l := range r.links {
-			if errs[i] == nil {
-				_ = l.Unsubscribe(ctx, ids[i])
-			}
-		}
-		return 0, err
-	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.nextID++
-	r.ids[r.nextID] = ids
-	return r.nextID, nil
+	for i, w := range ways {
+		if w.gone { // whatever it said
+			errs[i] = nil
+		}
+	}
+	r.mu.Unlock()
+	err := errors.Join(errs...)
+	switch {
+	case err == nil:
+		return key, nil
+	case ctx.Err() == nil:
+		_ = r.Unsubscribe(ctx, key)
+	default: // those that have it do not keep it, and nobody waits for them
+		r.app.running.Go(func() {
+			ctx, cancel := context.WithTimeout(r.app.life, nameTime)
+			defer cancel()
+			_ = r.Unsubscribe(ctx, key)
+		})
+	}
+	return 0, err
 }
 
 // Unsubscribe implements subscriber.
 func (r *routed) Unsubscribe(ctx context.Context, id uint64) error {
 	r.mu.Lock()
-	ids := r.ids[id]
-	delete(r.ids, id)
+	q := r.asked[id]
+	delete(r.asked, id)
+	ids := map[*way]uint64{}
+	if q != nil {
+		ids = maps.Clone(q.ids)
+	}
 	r.mu.Unlock()
-	errs := make([]error, len(ids))
 	var wg sync.WaitGroup
-	for i := range ids {
-		wg.Go(func() { errs[i] = r.links[i].Unsubscribe(ctx, ids[i]) })
+	var mu sync.Mutex
+	var errs []error
+	for w, id := range ids {
+		wg.Go(func() {
+			err := w.link.Unsubscribe(ctx, id)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
+// outlets are those that have something to send.
+func (r *routed) outlets() (all []*outlet) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.there() {
+		all = append(all, w.out)
+	}
+	return all
+}
+
 // Close implements subscriber.
 func (r *routed) Close(ctx context.Context) error {
-	errs := make([]error, len(r.links))
+	r.mu.Lock()
+	r.over = true
+	r.mu.Unlock()
+	r.stop()
+	r.adding.Wait()
+	return r.closeLinks(ctx)
+}
+
+func (r *routed) closeLinks(ctx context.Context) error {
+	r.mu.Lock()
+	ways := r.there()
+	r.mu.Unlock()
+	errs := make([]error, len(ways))
 	var wg sync.WaitGroup
-	for i, l := range r.links {
-		wg.Go(func() { errs[i] = l.Close(ctx) })
+	for i, w := range ways {
+		wg.Go(func() { errs[i] = w.link.Close(ctx) })
 	}
 	wg.Wait()
 	for _, err := range errs {

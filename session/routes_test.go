@@ -106,6 +106,193 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// A route that is made while an app runs is as one that was there from the beginning, and leaves nothing when it goes: names that the app
+// has, and gets, are known there until then, and who was reached there is looked for by the app's own node again, in sessions under way, too.
+func TestRoutesComeAndGo(t *testing.T) {
+	for _, o := range shapes {
+		t.Run(o.name(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				far := newHub(t)
+				alice, bob, carol, dave := h.app("alice"), h.app("bob"), far.app("carol"), far.app("dave")
+				la, lb, lc := listen(t, alice), listen(t, bob), listen(t, carol)
+				second := MustName("org/ns/second")
+				if err := alice.Subscribe(t.Context(), second); err != nil {
+					t.Fatal(err)
+				}
+				route := Route{Names: []Name{MustName("org/ns/carol")}, Link: far.link}
+				for range 3 {
+					near, err := alice.Open(t.Context(), bob.Name().Any(), o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					remove, err := alice.AddRoute(t.Context(), route)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := alice.AddRoute(t.Context(), route); !errors.Is(err, ErrConfig) {
+						t.Errorf("another route with that name: %v", err)
+					}
+					there, err := alice.Open(t.Context(), carol.Name().Any(), o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					other := accept(t, lc)
+					publish(t, there, "there")
+					receives(t, other, alice, "there")
+					found := func(name Name) error {
+						ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+						defer cancel()
+						s, err := dave.Open(ctx, name, o)
+						if err == nil {
+							mine := accept(t, la)
+							publish(t, s, "here")
+							receives(t, mine, dave, "here")
+							closes(t, s)
+						}
+						return err
+					}
+					third := MustName("org/ns/third")
+					if err := alice.Subscribe(t.Context(), third); err != nil {
+						t.Fatal(err)
+					}
+					for _, name := range []Name{alice.Name().Any(), second, third} {
+						if err := found(name); err != nil {
+							t.Errorf("%v: %v", name, err)
+						}
+					}
+					if err := alice.Unsubscribe(t.Context(), third); err != nil {
+						t.Fatal(err)
+					}
+					if err := found(third); err == nil {
+						t.Error("a name that was given up is still known there")
+					}
+					g, err := dave.OpenGroup(t.Context(), MustName("org/ns/channel"), o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := g.Invite(t.Context(), alice.Name()); err != nil {
+						t.Fatal(err)
+					}
+					everybodyTalks(t, []*App{dave, alice}, []*Session{g, accept(t, la)})
+					closes(t, g)
+					closes(t, there)
+
+					if err := remove(t.Context()); err != nil {
+						t.Error(err)
+					}
+					if err := remove(t.Context()); err != nil {
+						t.Errorf("a second time: %v", err)
+					}
+					if err := found(alice.Name().Any()); err == nil {
+						t.Error("it is still found where it has no route to")
+					}
+					publish(t, near, "still")
+					receives(t, accept(t, lb), alice, "still")
+					closes(t, near)
+				}
+				local := h.app("carol")
+				listen(t, local)
+				s, err := alice.Open(t.Context(), local.Name().Any(), o)
+				if err != nil {
+					t.Fatalf("by its own node: %v", err)
+				}
+				closes(t, s)
+			})
+		})
+	}
+}
+
+// What was under way when a route goes is said by the app's own node: it may lead there, too.
+func TestRouteGoesWithMessagesUnderWay(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		bob, l := h.app("bob"), (*hubLink)(nil)
+		lb := listen(t, bob)
+		alice := h.app("alice")
+		remove, err := alice.AddRoute(t.Context(), Route{Names: []Name{MustName("org/ns/bob")}, Link: func(ctx context.Context, from Incoming) (Link, error) {
+			x, err := h.link(ctx, from)
+			l = x.(*hubLink)
+			return x, err
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := alice.Open(t.Context(), bob.Name().Any(), SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs := accept(t, lb)
+		l.lets(0)
+		texts := numbered(strings.Repeat("large ", mostOnLink/6), 20)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			publish(t, s, texts...)
+		}()
+		time.Sleep(3 * time.Second)
+		if err := remove(t.Context()); err != nil {
+			t.Error(err)
+		}
+		receives(t, theirs, alice, texts...)
+		<-done
+		if n := len(s.lanes.far); n > 1 {
+			t.Errorf("%d lanes are left", n)
+		}
+	})
+}
+
+// A route that cannot be made while an app runs leaves nothing, and none is made when the app is closed, or closes meanwhile.
+func TestRoutesThatDoNotCome(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		far, gone := newHub(t), errors.New("there is no such node")
+		alice := h.app("alice")
+		carol := []Name{MustName("org/ns/carol")}
+		for range mostRoutes + 1 {
+			if _, err := alice.AddRoute(t.Context(), Route{Names: carol, Link: func(context.Context, Incoming) (Link, error) { return nil, gone }}); !errors.Is(err, gone) {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := alice.AddRoute(ctx, Route{Names: carol, Link: far.link}); !errors.Is(err, context.Canceled) {
+			t.Errorf("not asked for the app's name: %v", err)
+		}
+		if n := len(far.links); n != 1 || far.links[0].names != nil {
+			t.Errorf("%d links, the first with names %v", n, far.links[0].names)
+		}
+		for range mostRoutes {
+			if _, err := alice.AddRoute(t.Context(), Route{Link: far.link}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := alice.AddRoute(t.Context(), Route{Link: far.link}); !errors.Is(err, ErrConfig) {
+			t.Errorf("one too many: %v", err)
+		}
+
+		bob := h.app("bob")
+		waits, made := make(chan struct{}), make(chan error)
+		go func() {
+			_, err := bob.AddRoute(t.Context(), Route{Link: func(ctx context.Context, _ Incoming) (Link, error) {
+				close(waits)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}})
+			made <- err
+		}()
+		<-waits
+		go func() {
+			if err := bob.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}()
+		if err := <-made; !errors.Is(err, ErrClosed) {
+			t.Errorf("while it closes: %v", err)
+		}
+		if _, err := bob.AddRoute(t.Context(), Route{Link: far.link}); !errors.Is(err, ErrClosed) {
+			t.Errorf("closed: %v", err)
+		}
+	})
+}
+
 // Routes that cannot be are refused, and a node that is not there fails Connect, which leaves nothing of the others.
 func TestRoutesThatCannotBe(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
@@ -127,7 +314,7 @@ func TestRoutesThatCannotBe(t *testing.T) {
 			}
 		}
 	})
-	if _, err := (&routed{}).way([]byte("no message")); err == nil || errors.Is(err, uplink.ErrDown) {
+	if _, err := several().way([]byte("no message")); err == nil || errors.Is(err, uplink.ErrDown) {
 		t.Errorf("no message: %v", err)
 	}
 }
@@ -199,4 +386,11 @@ func TestRoutesOfWhichOneIsGone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// several are the connections of an app that has had a route.
+func several() *routed {
+	r := new(routed)
+	r.several.Store(true)
+	return r
 }
