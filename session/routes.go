@@ -51,7 +51,7 @@ type routed struct {
 	several atomic.Bool     // there has been a Route: messages are looked at
 	life    context.Context // ends with Close
 	stop    context.CancelFunc
-	adding  sync.WaitGroup // links that are being made
+	busy    sync.WaitGroup // links that are being made, or removed
 
 	coming  sync.Mutex // of what the app is brought: by one at a time
 	telling sync.Mutex // of what it is told of connections
@@ -95,10 +95,9 @@ func (a *App) AddRoute(ctx context.Context, route Route) (remove func(ctx contex
 	if err != nil {
 		return nil, err
 	}
-	defer a.routed.adding.Done()
-	ctx, cancel := context.WithCancel(ctx)
+	defer a.routed.busy.Done()
+	ctx, cancel := a.routed.during(ctx)
 	defer cancel()
-	defer context.AfterFunc(a.routed.life, cancel)()
 	if err := a.routed.further(ctx, w, &route); err != nil {
 		if a.routed.life.Err() != nil {
 			err = ErrClosed
@@ -117,7 +116,7 @@ func (a *App) connectAll(ctx context.Context, first linkMaker) error {
 		if err != nil {
 			return err
 		}
-		defer r.adding.Done()
+		defer r.busy.Done()
 		routes[i] = w
 	}
 	if err := r.connect(ctx, r.ways[0], o, first); err != nil {
@@ -132,7 +131,7 @@ func (a *App) connectAll(ctx context.Context, first linkMaker) error {
 	return nil
 }
 
-// reserve makes a way of a route, which has no link yet, and notes its names. adding is to be told when it has one, or will have none.
+// reserve makes a way of a route, which has no link yet, and notes its names. busy is to be told when it has one, or will have none.
 func (r *routed) reserve(route *Route) (*way, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,7 +152,7 @@ func (r *routed) reserve(route *Route) (*way, error) {
 		r.names[n.t.Name.C] = w
 	}
 	r.ways = append(r.ways, w)
-	r.adding.Add(1)
+	r.busy.Add(1)
 	r.several.Store(true)
 	return w, nil
 }
@@ -168,7 +167,9 @@ func (r *routed) further(ctx context.Context, w *way, route *Route) error {
 	}
 	err := r.connect(ctx, w, &own, make)
 	if err != nil {
+		r.mu.Lock()
 		r.forget(w)
+		r.mu.Unlock()
 		w.out.end()
 		if w.link != nil {
 			_ = w.link.Close(ctx)
@@ -224,11 +225,29 @@ func (r *routed) ask(ctx context.Context, key uint64, q *question, w *way) error
 	return err
 }
 
+// during is ctx until the app is closed.
+func (r *routed) during(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(r.life, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
 // remove ends a way.
 func (r *routed) remove(ctx context.Context, w *way) error {
-	if !r.forget(w) {
+	r.mu.Lock()
+	if w.gone || r.over { // somebody ends it
+		r.mu.Unlock()
 		return nil
 	}
+	r.forget(w)
+	r.busy.Add(1)
+	r.mu.Unlock()
+	defer r.busy.Done()
+	ctx, cancel := r.during(ctx)
+	defer cancel()
 	w.out.flush(ctx)
 	err := w.link.Close(ctx)
 	w.out.end()
@@ -240,13 +259,8 @@ func (r *routed) remove(ctx context.Context, w *way) error {
 	return err
 }
 
-// forget takes a way away from those by which messages go; false: somebody has.
-func (r *routed) forget(w *way) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if w.gone || r.over {
-		return false
-	}
+// forget takes a way away from those by which messages go. mu is held.
+func (r *routed) forget(w *way) {
 	w.gone = true
 	r.ways = slices.DeleteFunc(r.ways, func(other *way) bool { return other == w })
 	maps.DeleteFunc(r.names, func(_ [3]uint64, other *way) bool { return other == w })
@@ -254,7 +268,6 @@ func (r *routed) forget(w *way) bool {
 	for _, q := range r.asked {
 		delete(q.ids, w)
 	}
-	return true
 }
 
 // publicFields are those that other nodes than the ones of Options may see, too.
@@ -423,7 +436,7 @@ func (r *routed) Close(ctx context.Context) error {
 	r.over = true
 	r.mu.Unlock()
 	r.stop()
-	r.adding.Wait()
+	r.busy.Wait()
 	return r.closeLinks(ctx)
 }
 

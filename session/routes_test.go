@@ -290,6 +290,33 @@ func TestRoutesThatDoNotCome(t *testing.T) {
 		if _, err := bob.AddRoute(t.Context(), Route{Link: far.link}); !errors.Is(err, ErrClosed) {
 			t.Errorf("closed: %v", err)
 		}
+
+		for after := range time.Duration(30) { // at any moment
+			eve := h.app("eve")
+			old, err := eve.AddRoute(t.Context(), Route{Link: far.link})
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				if _, err := eve.AddRoute(t.Context(), Route{Link: far.link}); err != nil && !errors.Is(err, ErrClosed) {
+					t.Errorf("after %v ms: %v", after, err)
+				}
+			}()
+			go func() {
+				if err := old(t.Context()); err != nil {
+					t.Errorf("after %v ms: %v", after, err)
+				}
+			}()
+			time.Sleep(after * time.Millisecond)
+			if err := eve.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			for i, l := range far.links {
+				if i > mostRoutes && l.names != nil {
+					t.Errorf("after %v ms link %d is open", after, i)
+				}
+			}
+		}
 	})
 }
 
