@@ -14,15 +14,16 @@ const (
 // Replays remembers which messages have come: the last thousand ids of each of the last hundred senders, or other
 // numbers. The zero value is for those.
 type Replays struct {
-	IDs     int             // of each sender; 0: 1000
-	Senders int             // that are remembered beyond a hundred
-	senders []*replaySender // who was heard last is the last
+	IDs     int // of each sender; 0: 1000
+	Senders int // that are remembered beyond a hundred
+	senders map[wire.NameText]*replaySender
+	count   uint64 // of messages
 }
 
 type replaySender struct {
-	name wire.NameText
-	ids  []uint32
-	next int // where the next one goes once ids is full
+	ids   []uint32
+	next  int    // where the next one goes once ids is full
+	heard uint64 // Replays.count when it was heard last
 }
 
 // Seen reports whether this message has come before, and remembers it.
@@ -46,41 +47,41 @@ func (r *Replays) Seen(from wire.NameText, id uint32) bool {
 
 // Has reports whether this message has come before.
 func (r *Replays) Has(from wire.NameText, id uint32) bool {
-	i := r.find(from)
-	return i >= 0 && slices.Contains(r.senders[i].ids, id)
+	s := r.senders[from]
+	return s != nil && slices.Contains(s.ids, id)
 }
 
 func (r *Replays) sender(from wire.NameText) *replaySender {
-	i := r.find(from)
-	var s *replaySender
-	if i < 0 {
-		s = &replaySender{name: from}
+	s := r.senders[from]
+	if s == nil {
 		if len(r.senders) >= replaySenders+r.Senders {
-			i = 0
+			r.forget()
 		}
-	} else {
-		s = r.senders[i]
+		if r.senders == nil {
+			r.senders = map[wire.NameText]*replaySender{}
+		}
+		s = new(replaySender)
+		r.senders[from] = s
 	}
-	if i >= 0 {
-		r.senders = slices.Delete(r.senders, i, i+1)
-	}
-	r.senders = append(r.senders, s)
+	r.count++
+	s.heard = r.count
 	return s
 }
 
-func (r *Replays) find(from wire.NameText) int {
-	for i := len(r.senders) - 1; i >= 0; i-- {
-		if r.senders[i].name == from {
-			return i
+// forget forgets who was heard before all others.
+func (r *Replays) forget() {
+	first, least := wire.NameText{}, r.count+1
+	for name, s := range r.senders {
+		if s.heard < least {
+			first, least = name, s.heard
 		}
 	}
-	return -1
+	delete(r.senders, first)
 }
 
 // Revoke forgets a message, which was not taken, so that it may come again.
 func (r *Replays) Revoke(from wire.NameText, id uint32) {
-	if i := r.find(from); i >= 0 {
-		s := r.senders[i]
+	if s := r.senders[from]; s != nil {
 		if at := slices.Index(s.ids, id); at >= 0 {
 			s.ids[at] = 0 // no message has that
 		}
