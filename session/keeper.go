@@ -204,7 +204,7 @@ func (k *keeper) write(t *member, changes []store.Change) {
 	k.held, t.todo = t.todo, nil
 	if k.view = nil; t.changed {
 		t.changed = false
-		k.view = t.view()
+		k.view = t.changedView()
 	}
 	k.v.store.Write(append([]store.Change{k.v.fence}, changes...), func(err error) {
 		w.err = err

@@ -25,6 +25,8 @@ type member struct {
 	first   fifo.Queue[func()]  // to be done before the queue
 	todo    []group.Output      // of the machine, not done yet
 	changed bool                // the roster or the epoch may have
+	version uint64              // of the roster, and the epoch, that the app sees, or will when they are stored
+	epoch   uint64
 	over    bool
 	until   time.Time     // when who lacks a last answer has got it, after the end; zero: it goes on, or all is done
 	place   *list.Element // among those that have ended; nil: none
@@ -85,7 +87,7 @@ func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 	}
 	if t.changed && (t.keep == nil || t.keep.busy == nil) {
 		t.changed = false
-		t.showView(t.view())
+		t.showView(t.changedView())
 	}
 	return more, t.deadline(now)
 }
@@ -532,7 +534,7 @@ type view struct {
 func (t *member) show() {
 	if t.changed && t.keep == nil {
 		t.changed = false
-		t.showView(t.view())
+		t.showView(t.changedView())
 	}
 }
 
@@ -552,6 +554,16 @@ func (t *member) showView(v *view) {
 	if v.epoch != was && v.epoch != message.NoEpoch {
 		s.tell(EpochChanged{v.epoch})
 	}
+}
+
+// changedView is view, or nil if it is as it was.
+func (t *member) changedView() *view {
+	version, epoch := t.machine.Version(), t.machine.Epoch()
+	if version == t.version && epoch == t.epoch {
+		return nil
+	}
+	t.version, t.epoch = version, epoch
+	return t.view()
 }
 
 func (t *member) view() *view {

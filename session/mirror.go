@@ -297,6 +297,9 @@ func (*mirror) Epoch() uint64 { return message.NoEpoch }
 // Roster implements group.Machine.
 func (m *mirror) Roster() []message.Participant { return []message.Participant{m.self} }
 
+// Version implements group.Machine: nobody comes or goes.
+func (*mirror) Version() uint64 { return 0 }
+
 // Changes implements group.Machine.
 func (*mirror) Changes() ([]group.Record, error) { return nil, nil }
 

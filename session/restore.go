@@ -194,6 +194,7 @@ func (pastMachine) Recycle(group.Output)                                      {}
 func (pastMachine) Deadline() time.Time                                       { return time.Time{} }
 func (pastMachine) Epoch() uint64                                             { return message.NoEpoch }
 func (pastMachine) Roster() []message.Participant                             { return nil }
+func (pastMachine) Version() uint64                                           { return 0 }
 func (pastMachine) Changes() ([]group.Record, error)                          { return nil, nil }
 func (pastMachine) Stored() error                                             { return nil }
 

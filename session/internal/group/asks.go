@@ -29,6 +29,7 @@ func (c *core) ask(m message.Message, by []wire.NameText, done func(missing []wi
 // await sends a for the first time.
 func (c *core) await(a *ask) *ask {
 	c.asks = append(c.asks, a)
+	c.headChanged()
 	c.say(a)
 	return a
 }
@@ -80,7 +81,7 @@ func (c *core) answered(id uint32, from *wire.NameText) bool {
 	}
 	for i := range a.lacking {
 		if same(&a.lacking[i], from) {
-			a.lacking = append(a.lacking[:i:i], a.lacking[i+1:]...)
+			a.lacking = slices.Delete(a.lacking, i, i+1)
 			if len(a.lacking) == 0 {
 				c.drop(a)
 				a.done(nil)
@@ -96,6 +97,7 @@ func (c *core) drop(a *ask) {
 	for i := range c.asks {
 		if c.asks[i] == a {
 			c.asks = append(c.asks[:i:i], c.asks[i+1:]...)
+			c.headChanged()
 			return
 		}
 	}

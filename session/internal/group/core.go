@@ -74,6 +74,7 @@ type core struct {
 
 	moderator wire.NameText // zero: not known yet
 	roster    roster
+	version   uint64        // counts changes of what Roster returns
 	data      wire.NameText // where data goes
 	control   wire.NameText // where messages for all members go
 
@@ -127,6 +128,7 @@ func newCore(o Options, fromOne bool) core {
 		o.MLS.Padding = c.mls.pad
 	}
 	c.roster.put(o.Self.participant())
+	c.rosterChanged()
 	c.tag = max(o.Random(), 1)
 	return c
 }
@@ -144,6 +146,14 @@ func (c *core) Epoch() uint64 { return c.mls.epoch() }
 
 // Roster is everybody who is in the session; borrowed.
 func (c *core) Roster() []message.Participant { return c.roster }
+
+// Version is another one whenever what Roster returns has changed.
+func (c *core) Version() uint64 { return c.version }
+
+func (c *core) rosterChanged() {
+	c.version++
+	c.headChanged()
+}
 
 // Deadline is when a Tick is due; zero: never.
 func (c *core) Deadline() time.Time {
@@ -326,6 +336,7 @@ func (c *core) refuse(m *message.Message, err error) { c.notify(Refused{m.Source
 // join makes a member one who gets data.
 func (c *core) join(p message.Participant) {
 	c.roster.put(p)
+	c.rosterChanged()
 	c.replays.Senders = len(c.roster)
 	if same(&p.Name, &c.o.Self.Name) {
 		return
@@ -342,6 +353,7 @@ func (c *core) part(n wire.NameText) {
 		return
 	}
 	c.roster.remove(&n)
+	c.rosterChanged()
 	c.send.Forget(n)
 	c.receive.Forget(n)
 	c.beat.forget(&n)
@@ -357,6 +369,7 @@ func (c *core) present(n *wire.NameText, online bool) {
 		return
 	}
 	p.Offline = !online
+	c.rosterChanged()
 	if online && p.Receives {
 		c.send.Add(p.Name, c.now)
 	} else if !online {

@@ -130,8 +130,9 @@ func (c *core) heard(m *message.Message, size int, s *Sealed) {
 			c.send.Missed(m.ID, from.Name, c.now)
 			return
 		}
-		if tag, ok := m.Metadata[keyStream]; c.send.Acks(parseSince(m.Metadata[message.KeySince], m.ID), m.ID, from.Name, c.now) && ok {
-			c.send.Is(from.Name, parseTag(tag), c.now)
+		if tag, ok := m.Metadata[keyStream]; c.send.Acks(parseSince(m.Metadata[message.KeySince], m.ID), m.ID, from.Name, c.now) && ok &&
+			c.send.Is(from.Name, parseTag(tag), c.now) {
+			c.headChanged()
 		}
 	case message.RtxRequest:
 		c.send.Asked(m.ID, from.Name, c.now)

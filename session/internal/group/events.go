@@ -239,6 +239,8 @@ type Machine interface {
 	Epoch() uint64
 	// Roster is everybody who is in the session, this member included, in the order in which they came; borrowed.
 	Roster() []message.Participant
+	// Version is another one whenever what Roster returns has changed.
+	Version() uint64
 	// Changes returns what has to be stored before the outputs that there are now are applied; none: nothing.
 	Changes() ([]Record, error)
 	// Stored says that it is. Meanwhile other events may have come.

@@ -50,6 +50,7 @@ type app struct {
 	notices []string
 	results map[string]error
 	due     time.Time
+	stores  func() // called before what the machine wants done is; nil: not
 
 	declines string // why it takes no invitation
 	anew     int    // invitations that came after the end
@@ -119,6 +120,9 @@ func (a *app) apply() {
 			a.step(&sent)
 		}
 	}()
+	if a.stores != nil {
+		a.stores()
+	}
 	for _, o := range a.member.Take() {
 		switch o := o.(type) {
 		case Send:

@@ -121,7 +121,9 @@ func (c *core) beaten(m *message.Message) (ahead bool) {
 		c.refuse(m, errStranger)
 		return false
 	}
-	c.send.Is(p.Name, parseTag(m.Metadata[keyStream]), c.now)
+	if c.send.Is(p.Name, parseTag(m.Metadata[keyStream]), c.now) {
+		c.headChanged()
+	}
 	epoch := m.Command.(*message.Beat).Epoch
 	ahead = c.mls != nil && epoch > c.mls.epoch() && epoch != message.NoEpoch
 	if !p.Offline {

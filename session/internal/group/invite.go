@@ -202,6 +202,7 @@ func (t *invite) answered(m *Moderator, joined *message.Joined) {
 	}
 	others := m.members()
 	m.roster.put(t.joiner)
+	m.rosterChanged()
 	delete(m.outside, t.joiner.Name.Name)
 	m.missedByAbsent()
 	if len(others) > 0 {

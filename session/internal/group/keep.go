@@ -16,7 +16,7 @@ import (
 // What of a session is stored, in records. A transaction has all that has changed, and what is sent or delivered comes after it.
 //
 //	Record      | holds                                                     | is written
-//	head        | what the session is like, roster, tasks, who lacks what   | when that changes
+//	head        | what the session is like, roster, tasks, who lacks what   | when that changes; not with each answer
 //	ask         | a control message that is repeated until it is answered   | with the change that it tells of
 //	message     | data under way                                            | when it is published
 //	sent        | the last id in order                                      | when it is published
@@ -122,16 +122,24 @@ func (c *core) keep(k *keeping) {
 	c.receive.Keep()
 }
 
-// touched notes that an event may have changed the head.
+// touched notes that an event may have changed the head. Of what all members say at a time, heartbeats and acknowledgements, few
+// change it, and those say so: it is as long as there are members. Who is asked once more than it need be, by a member that was
+// started again and had not stored that it has answered, answers again.
 func (c *core) touched(ev Event) {
-	if c.kept == nil || c.kept.changed {
-		return
-	}
 	switch e := ev.(type) {
 	case *Inbound:
-		c.kept.changed = e.Message.Type.Control()
+		if t := e.Message.Type; !t.Control() || t == message.Heartbeat || t == message.GroupAck {
+			return
+		}
 	case *Publish, PublishTo, Rest, *Sent:
-	default:
+		return
+	}
+	c.headChanged()
+}
+
+// headChanged notes that the head may have changed.
+func (c *core) headChanged() {
+	if c.kept != nil {
 		c.kept.changed = true
 	}
 }

@@ -257,7 +257,13 @@ func (m *Moderator) left(msg *message.Message) {
 
 // members are those who are to answer what goes to all: those of the core, but for who has left and waits to be taken out.
 func (m *Moderator) members() []wire.NameText {
-	return slices.DeleteFunc(m.core.members(), func(n wire.NameText) bool { return m.goes(&n) })
+	going := map[wire.Name]bool{} // of a thousand members hundreds may leave at a time
+	for _, waiting := range m.queue {
+		if t, ok := waiting.(*removal); ok && t.gone {
+			going[t.name.Name] = true
+		}
+	}
+	return slices.DeleteFunc(m.core.members(), func(n wire.NameText) bool { return going[n.Name] })
 }
 
 // goes reports whether a member has left, and waits to be taken out.
@@ -289,6 +295,7 @@ func (m *Moderator) advance() {
 // finish ends the running task.
 func (m *Moderator) finish(h Handle, err error) {
 	m.running = nil
+	m.rosterChanged() // who was on its way in is, or is not any more
 	m.resolve(h, err)
 	m.advance()
 }
@@ -338,6 +345,7 @@ func (m *Moderator) shut(err error) {
 	}
 	running, queue := m.running, m.queue
 	m.running, m.queue = nil, nil
+	m.rosterChanged()
 	m.end(err)
 	if running != nil {
 		running.cancel(m)

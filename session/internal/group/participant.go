@@ -321,6 +321,7 @@ func (p *Participant) enter(roster []message.Participant) {
 		p.join(other)
 	}
 	p.roster.put(p.o.Self.participant())
+	p.rosterChanged()
 }
 
 func (p *Participant) subscribed(e *Subscribed) {

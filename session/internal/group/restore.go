@@ -143,6 +143,7 @@ func (c *core) restore(s *Snapshot, role keepingRole, handle func(*reliable.Unde
 	c.roster = nil
 	for _, p := range s.state.Roster {
 		c.roster.put(p.Participant)
+		c.rosterChanged()
 		if same(&p.Name, &c.o.Self.Name) || entering[p.Name.Name] {
 			continue
 		}

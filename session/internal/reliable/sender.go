@@ -356,15 +356,17 @@ func (s *Sender[H]) Unknown(from wire.NameText, tag uint32, now time.Time) {
 }
 
 // Is notes the tag of from's own stream; 0: it does not tell. Another one than before is that of a member that has come
-// anew under that name, which this one has missed: its stream begins anew with the next message.
-func (s *Sender[H]) Is(from wire.NameText, tag uint32, now time.Time) {
+// anew under that name, which this one has missed: its stream begins anew with the next message. It reports whether it does.
+func (s *Sender[H]) Is(from wire.NameText, tag uint32, now time.Time) bool {
 	switch e := s.peers[from]; {
 	case e == nil || tag == 0 || e.self == tag:
+		return false
 	case e.self == 0:
 		e.self = tag
-	default:
-		s.anew(from, tag, now)
+		return false
 	}
+	s.anew(from, tag, now)
+	return true
 }
 
 // anew takes who has left and come back for somebody who comes now.
