@@ -44,6 +44,7 @@ type App struct {
 
 	strangers identity.Pace // of what is verified in sessions of those who are no members
 	early     group.Quota   // of messages of epochs to come
+	openings  openings      // invitations of Open under way
 	disbelief seldom        // records of invitations that are not believed
 	unbound   seldom        // records of messages without signatures of their payloads
 

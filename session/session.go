@@ -101,6 +101,9 @@ func random32() uint32 { return rand.Uint32() }
 
 // Open opens a session with an app: with any instance of it, unless the name has an id. It returns when the other one is in.
 //
+// Thousands may be opened at a time: of those with the same name 32 are under way, and the others wait for their turn, as long as ctx lets
+// them. What is ErrTimeout for one is not waited for by the others.
+//
 // Under a name of this app it is a session of the app with itself, as a probe of its own health wants: its Listener gets the other end.
 // Nothing of it leaves the process, or is stored, and the two ends have ids of their own. Other instances of the same name are reached by
 // names with an id.
@@ -113,6 +116,16 @@ func (a *App) Open(ctx context.Context, peer Name, o SessionOptions) (*Session, 
 	if own, ok := a.itself(peer); ok {
 		return a.openMirror(own, o)
 	}
+	if err := a.openings.begin(ctx, peer.t.Name); err != nil {
+		return nil, fmt.Errorf("opening a session with %v: %w", peer, err)
+	}
+	s, err := a.openTo(ctx, peer, o)
+	a.openings.end(peer.t.Name, err)
+	return s, err
+}
+
+// openTo is Open of a session with another app, when it has its turn.
+func (a *App) openTo(ctx context.Context, peer Name, o SessionOptions) (*Session, error) {
 	s, err := a.begin(message.PointToPoint, peer, o)
 	if err != nil {
 		return nil, err
