@@ -880,6 +880,7 @@ func messagesToOne(t *testing.T, h *hub, o SessionOptions) {
 
 func messageToTheOther(t *testing.T, h *hub, o SessionOptions) {
 	alice, bob, a, b := h.pair(o)
+	foreign := h.app("bob").Name() // another instance
 	x := h.tapes(nil)
 	publish(t, a, "one")
 	d, err := a.PublishTo(t.Context(), bob.Name(), Text("two"))
@@ -887,6 +888,13 @@ func messageToTheOther(t *testing.T, h *hub, o SessionOptions) {
 		t.Fatal(err, d.Err())
 	}
 	receives(t, b, alice, "one", "two")
+	for _, s := range []*Session{a, b} {
+		for _, to := range []Name{MustName("org/ns/carol"), foreign} {
+			if d, err := s.PublishTo(t.Context(), to, Text("not for you")); err != nil || d.Wait(t.Context()) != ErrNotMember {
+				t.Errorf("to %v, who is not in it: %v, %v", to, err, d.Err())
+			}
+		}
+	}
 	list := x.of(message.Msg, "alice", "bob")
 	if len(list) != 2 || list[1].m.ID != 2 || list[1].m.Metadata[message.KeyPublishTo] != "" {
 		t.Errorf("%+v", list)

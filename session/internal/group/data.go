@@ -102,6 +102,10 @@ func (c *core) publish(e *Publish) {
 
 func (c *core) publishTo(e *PublishTo) {
 	if c.o.Kind == message.PointToPoint {
+		if same(&e.To, &c.o.Self.Name) || c.roster.find(&e.To) == nil { // it is not for who would get it
+			c.resolve(e.Handle, ErrNotMember)
+			return
+		}
 		c.publish(&Publish{e.Payload, e.Handle})
 		return
 	}
