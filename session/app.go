@@ -69,6 +69,7 @@ type ownName struct {
 	name     wire.NameText // with the app's id
 	id       uint64        // of the subscription
 	busy     bool          // a request for it is under way
+	given    bool          // up: it is the app's as long as sessions hear by it
 	answered chan struct{} // closed when it is not any more
 }
 
@@ -273,6 +274,8 @@ func (a *App) take(own *ownName) (other *ownName, err error) {
 	}
 	if other = a.ownName(&own.name); other == nil {
 		a.names = append(a.names, own)
+	} else {
+		other.given = false
 	}
 	return other, nil
 }
@@ -291,17 +294,49 @@ func (a *App) subscribe(ctx context.Context, own *ownName) error {
 	return nil
 }
 
-// Unsubscribe takes back Subscribe; sessions go on. The app's own name can be given up, too. ErrNoName: it has no such name.
+// Unsubscribe takes back Subscribe: nobody can invite the app under that name any more. Its sessions go on. Where some are under that name
+// the node has it until they are over, so that they hear; whoever looks for another instance may have to ask twice meanwhile. The
+// app's own name can be given up, too; without it, it can open no session: ErrNoName. ErrNoName: it has no such name.
 func (a *App) Unsubscribe(ctx context.Context, name Name) error {
 	a.mu.Lock()
 	n := a.ownName(&name.t)
-	if n == nil || n.busy {
+	if n == nil || n.busy || n.given {
 		a.mu.Unlock()
 		return fmt.Errorf("unsubscribing from %v: %w", name, ErrNoName)
 	}
-	a.names = slices.DeleteFunc(a.names, func(other *ownName) bool { return other == n })
+	n.given = true
+	unused := a.unused(n)
 	a.mu.Unlock()
+	if !unused {
+		return nil
+	}
 	return a.link.Unsubscribe(ctx, n.id)
+}
+
+// unused takes a name that was given up from the app's, unless a session is under it. mu is held.
+func (a *App) unused(n *ownName) bool {
+	if a.sessions.use(n.name.Name) {
+		return false
+	}
+	a.names = slices.DeleteFunc(a.names, func(other *ownName) bool { return other == n })
+	return true
+}
+
+// left gives a name back that was given up, and that the session which has ended was the last one to hear by (P-ses-7).
+func (a *App) left(s *Session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := a.ownName(&s.self.t)
+	if n == nil || !n.given || !a.unused(n) {
+		return
+	}
+	a.running.Go(func() {
+		ctx, cancel := context.WithTimeout(a.life, nameTime)
+		defer cancel()
+		if err := a.link.Unsubscribe(ctx, n.id); err != nil && ctx.Err() == nil {
+			a.log.Debug("name not given back", "name", Name{n.name}.String(), "error", err)
+		}
+	})
 }
 
 // ownName returns the app's name that is of the service of n. mu is held.
@@ -318,7 +353,7 @@ func (a *App) ownName(n *wire.NameText) *ownName {
 func (a *App) called(n *wire.NameText) (wire.NameText, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if own := a.ownName(n); own != nil && (n.Name.IsNull() || n.Name == own.name.Name) {
+	if own := a.ownName(n); own != nil && !own.given && (n.Name.IsNull() || n.Name == own.name.Name) {
 		return own.name, true
 	}
 	return wire.NameText{}, false

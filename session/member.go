@@ -113,6 +113,7 @@ func (t *member) tick(now time.Time) {
 func (t *member) bury() {
 	t.until = time.Time{}
 	t.s.app.sessions.remove(t.s)
+	t.s.app.left(t.s)
 	t.s.app.ended.remove(t.place)
 	t.place = nil
 }

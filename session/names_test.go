@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // Subscribe returns when the node has taken the name, also where another call has asked for it; and where that one has failed, it asks
@@ -12,15 +13,8 @@ import (
 func TestSubscribeTogether(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
 		bob := h.app("bob")
-		link, name := h.linkOf(bob), MustName("org/ns/other")
-		taken := func() (taken bool) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			for _, n := range link.names {
-				taken = taken || n.C == name.t.Name.C
-			}
-			return taken
-		}
+		name := MustName("org/ns/other")
+		taken := func() bool { return h.has(bob, name) }
 		first, cancel := context.WithCancel(t.Context())
 		results := make(chan error, 2)
 		go func() { results <- bob.Subscribe(first, name) }()
@@ -97,5 +91,103 @@ func TestToWhomWithoutID(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// has reports whether the node has a name of this service for the app.
+func (h *hub) has(a *App, name Name) bool {
+	link := h.linkOf(a)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range link.names {
+		if n.C == name.t.Name.C {
+			return true
+		}
+	}
+	return false
+}
+
+// Sessions under a name that is given up go on, both ways: the node has it until the last of them is over, and nobody is invited by it.
+func TestSessionsUnderANameThatIsGivenUp(t *testing.T) {
+	for _, o := range shapes {
+		for _, name := range []Name{MustName("org/other/robert"), MustName("org/ns/bob")} {
+			t.Run(o.name()+" "+name.String(), func(t *testing.T) {
+				bubble(t, func(t *testing.T, h *hub) {
+					o.Interval, o.Retries = 100*time.Millisecond, 3
+					alice, bob := h.app("alice"), h.app("bob")
+					l := listen(t, bob)
+					if err := bob.Subscribe(t.Context(), name); err != nil {
+						t.Fatal(err)
+					}
+					a, err := alice.Open(t.Context(), name, o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					b := accept(t, l)
+					g, err := alice.OpenGroup(t.Context(), MustName("org/ns/channel"), o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := g.Invite(t.Context(), name); err != nil {
+						t.Fatal(err)
+					}
+					gb := accept(t, l)
+					if err := bob.Unsubscribe(t.Context(), name); err != nil {
+						t.Fatal(err)
+					}
+					if err := bob.Unsubscribe(t.Context(), name); !errors.Is(err, ErrNoName) {
+						t.Errorf("given up again: %v", err)
+					}
+					if _, err := alice.Open(t.Context(), name, o); !errors.Is(err, ErrTimeout) {
+						t.Errorf("invited: %v", err)
+					}
+					time.Sleep(5 * time.Minute) // heartbeats
+					publish(t, a, "to bob")
+					receives(t, b, alice, "to bob")
+					publish(t, b, "to alice")
+					if m, err := a.Receive(t.Context()); err != nil || m.From != b.Self() {
+						t.Errorf("%v, %v", m, err)
+					}
+					d, err := g.PublishTo(t.Context(), gb.Self(), Text("psst"))
+					if err == nil {
+						err = d.Wait(t.Context())
+					}
+					if err != nil {
+						t.Errorf("to bob alone: %v", err)
+					}
+					receives(t, gb, alice, "psst")
+					if err := b.Close(t.Context()); err != nil {
+						t.Error(err)
+					}
+					time.Sleep(2 * time.Minute) // in which it could be asked for a last answer
+					if !h.has(bob, name) {
+						t.Error("the node has it no more, and there is a session")
+					}
+					if err := bob.Subscribe(t.Context(), name); err != nil {
+						t.Error(err)
+					}
+					if _, err := alice.Open(t.Context(), name, o); err != nil {
+						t.Errorf("subscribed to again: %v", err)
+					}
+					b = accept(t, l)
+					if err := bob.Unsubscribe(t.Context(), name); err != nil {
+						t.Error(err)
+					}
+					for _, s := range []*Session{b, gb} {
+						if err := s.Close(t.Context()); err != nil {
+							t.Error(err)
+						}
+					}
+					time.Sleep(2 * time.Minute)
+					if h.has(bob, name) {
+						t.Error("the node still has it")
+					}
+					_, err = bob.OpenGroup(t.Context(), MustName("org/ns/other"), o)
+					if own := name.Same(bob.Name()); own != errors.Is(err, ErrNoName) || !own && err != nil {
+						t.Errorf("opened by it: %v", err)
+					}
+				})
+			})
+		}
 	}
 }

@@ -201,10 +201,10 @@ func (pastMachine) Stored() error                                             { 
 // resume lets restored sessions run, which may be invited and written to from now on.
 func (a *App) resume(ctx context.Context, list []*Session) error {
 	for _, s := range list {
-		if s.self.Any() == a.o.Name.Any() || s.Err() != nil || s.kind != message.PointToPoint {
+		if s.self.Any() == a.o.Name.Any() || s.Err() != nil {
 			continue
 		}
-		if err := a.Subscribe(ctx, s.self); err != nil { // it was opened under another name of the app
+		if err := a.Subscribe(ctx, s.self); err != nil { // it is under another name of the app, by which others write to it
 			return err
 		}
 	}

@@ -332,6 +332,50 @@ func TestUnreceivedOfSeveralLives(t *testing.T) {
 	})
 }
 
+// An app that is started again has the names by which its sessions of all kinds are written to.
+func TestRestoredUnderAFurtherName(t *testing.T) {
+	for _, o := range shapes {
+		t.Run(o.name(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				kept, robert := new(MemoryStore), MustName("org/other/robert")
+				alice, bob := h.app("alice"), h.life("bob", kept)
+				l := listen(t, bob)
+				if err := bob.Subscribe(t.Context(), robert); err != nil {
+					t.Fatal(err)
+				}
+				g, err := alice.OpenGroup(t.Context(), MustName("org/ns/channel"), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := g.Invite(t.Context(), robert); err != nil {
+					t.Fatal(err)
+				}
+				accept(t, l)
+				h.stop(bob)
+				bob = h.life("bob", kept)
+				b := only(t, bob)
+				time.Sleep(time.Minute)
+				publish(t, b, "back")
+				if m, err := g.Receive(t.Context()); err != nil || m.From != b.Self() {
+					t.Errorf("%v, %v", m, err)
+				}
+				d, err := g.PublishTo(t.Context(), b.Self(), Text("psst"))
+				if err == nil {
+					err = d.Wait(t.Context())
+				}
+				if err != nil {
+					t.Errorf("to it alone: %v", err)
+				}
+				receives(t, b, alice, "psst")
+				if err := g.Remove(t.Context(), robert); err != nil {
+					t.Error(err)
+				}
+				<-b.Done()
+			})
+		})
+	}
+}
+
 // A member that has missed its removal can be invited again.
 func TestInvitedAgainAfterAMissedRemoval(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {

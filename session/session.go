@@ -227,6 +227,8 @@ func (a *App) enter(s *Session) (bool, error) {
 		return false, ErrClosed
 	case a.over:
 		return false, ErrStopped
+	case !s.mirrored && a.ownName(&s.self.t) == nil:
+		return false, fmt.Errorf("%w: it has given up its own, by which others answer: Subscribe to it", ErrNoName)
 	}
 	return a.sessions.add(s), nil
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 const shards = 64
@@ -14,6 +16,7 @@ type sessions struct {
 	mu     sync.Mutex // of writers
 	shards [shards]atomic.Pointer[map[uint32]*Session]
 	n      atomic.Int64
+	under  map[wire.Name]int // guarded by mu: how many are under a name of the app, and hear by it
 }
 
 func (t *sessions) find(id uint32) *Session {
@@ -38,7 +41,20 @@ func (t *sessions) add(s *Session) bool {
 	}
 	t.shards[s.id%shards].Store(&shard)
 	t.n.Add(1)
+	if !s.mirrored {
+		if t.under == nil {
+			t.under = map[wire.Name]int{}
+		}
+		t.under[s.self.t.Name]++
+	}
 	return true
+}
+
+// use reports whether there are sessions under this name of the app.
+func (t *sessions) use(n wire.Name) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.under[n] > 0
 }
 
 // remove takes s out, if it is there.
@@ -50,6 +66,11 @@ func (t *sessions) remove(s *Session) {
 		return
 	}
 	t.n.Add(-1)
+	if n := s.self.t.Name; !s.mirrored {
+		if t.under[n]--; t.under[n] == 0 {
+			delete(t.under, n)
+		}
+	}
 	if len(*old) == 1 {
 		t.shards[s.id%shards].Store(nil)
 		return
