@@ -86,6 +86,64 @@ func TestTokensOfOthers(t *testing.T) {
 	})
 }
 
+// An encrypted session has one member of each identity, whatever names it has: another one of it is refused, and takes nobody's place.
+func TestOneMemberOfEachIdentity(t *testing.T) {
+	for _, o := range shapes {
+		o.Interval, o.Retries = 100*time.Millisecond, 3
+		t.Run(o.name(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				made := new(atomic.Int64)
+				with := func(subject string) func(*Options) {
+					return func(o *Options) {
+						n := &notary{subject: subject, life: time.Hour, made: made}
+						o.Secret, o.Tokens, o.Verifier = nil, n, n
+					}
+				}
+				want := error(nil)
+				if !o.Plain {
+					want = ErrUnauthorized
+				}
+				alice, bob, carol := h.app("alice", with("alice@tests")), h.app("bob", with("team@tests")), h.app("carol", with("team@tests"))
+				lb, lc := listen(t, bob), listen(t, carol)
+				if _, err := bob.Open(t.Context(), carol.Name(), o); !errors.Is(err, want) {
+					t.Errorf("of two: %v, want %v", err, want)
+				} else if err == nil {
+					accept(t, lc)
+				}
+				g, err := alice.OpenGroup(t.Context(), MustName("org/ns/channel"), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := g.Invite(t.Context(), bob.Name()); err != nil {
+					t.Fatal(err)
+				}
+				b := accept(t, lb)
+				if err := g.Invite(t.Context(), carol.Name()); !errors.Is(err, want) {
+					t.Errorf("another one: %v, want %v", err, want)
+				}
+				robert := MustName("org/other/robert")
+				if err := bob.Subscribe(t.Context(), robert); err != nil {
+					t.Fatal(err)
+				}
+				if want == nil {
+					want = ErrTimeout // who is asked is there already, and says nothing
+				}
+				if err := g.Invite(t.Context(), robert); !errors.Is(err, want) {
+					t.Errorf("the same one by another name: %v, want %v", err, want)
+				}
+				publish(t, g, "hello")
+				receives(t, b, alice, "hello")
+				time.Sleep(time.Minute)
+				for _, p := range g.Participants() {
+					if !p.Online {
+						t.Errorf("%v is offline", p.Name)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestOptionsThatCannotBe(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
 		name := MustName("org/ns/alice")

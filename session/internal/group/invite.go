@@ -136,6 +136,10 @@ func (t *invite) found(m *Moderator, in *Inbound) {
 	m.drop(t.request)
 	t.request = nil
 	t.joiner.Name, t.subject, t.doubt = in.Message.Source, in.Claims.Subject, nil
+	if other := m.roster.findTwin(&t.joiner.Name); other != nil && m.mls != nil { // whose leaf it would take (P-ses-6)
+		m.finish(t.handle, fmt.Errorf("%w: it is of the identity %q, as %v is, and an encrypted session has one member of each", ErrRefusedJoiner, t.subject, other.Name))
+		return
+	}
 	switch p := m.roster.findApp(&t.name); {
 	case m.o.Kind == message.PointToPoint || p == nil:
 		t.enter(m)

@@ -36,6 +36,16 @@ func (r roster) findApp(n *wire.NameText) *message.Participant {
 	return nil
 }
 
+// findTwin returns the member that has the same identity as who has this name, and another service; nil: there is none.
+func (r roster) findTwin(n *wire.NameText) *message.Participant {
+	for i := range r {
+		if p := &r[i]; p.Name.Name.Hi == n.Name.Hi && p.Name.Name.Lo == n.Name.Lo && !sameApp(&p.Name, n) {
+			return p
+		}
+	}
+	return nil
+}
+
 // mostMembers is how many members a group may have, whatever its moderator says (P-ses-5): as many as MLS takes (mls.DefaultLimits). A member looks
 // at each among all others, which takes the time of everybody's sessions.
 const mostMembers = 1 << 12

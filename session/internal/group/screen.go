@@ -118,6 +118,9 @@ func (p *Participant) Screen(m *message.Message, now time.Time) (why error, take
 		}
 		return why, false
 	}
+	if m.Type == message.JoinRequest && !p.over && !same(&m.Dest, &p.o.Self.Name) {
+		return errOtherName, false // P-ses-6
+	}
 	if p.over || same(&m.Source, &p.moderator) {
 		return nil, true
 	}
