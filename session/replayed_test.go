@@ -254,30 +254,42 @@ func TestSaidBeforeTheInvitation(t *testing.T) {
 	}
 }
 
-// How much a session remembers is for the app to say. Rules: P-id-7.
+// How much a session remembers is for the app to say, also when it is started again. Rules: P-id-7.
 func TestMemoryForReplays(t *testing.T) {
-	for replays, want := range map[int]uint64{0: 1, 2: 0, -1: 1, 1 << 30: 1} {
-		t.Run(fmt.Sprint(replays), func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *hub) {
-				alice, bob := h.app("alice", func(o *Options) { o.Replays = replays }), h.app("bob")
-				r, l := h.records(bob), listen(t, bob)
-				a, err := alice.Open(t.Context(), bob.Name(), SessionOptions{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				b := accept(t, l)
-				for r.of(message.Heartbeat) == nil {
-					time.Sleep(time.Second)
-				}
-				first := r.of(message.Heartbeat)
-				time.Sleep(5 * time.Minute)
-				before := alice.Stats().Refused
-				h.inject(alice, first)
-				if n := alice.Stats().Refused - before; n != want {
-					t.Errorf("%d refused, want %d", n, want)
-				}
-				everybodyTalks(t, []*App{alice, bob}, []*Session{a, b})
+	for _, again := range []bool{false, true} {
+		for replays, want := range map[int]uint64{0: 1, 2: 0, -1: 1, 1 << 30: 1} {
+			t.Run(fmt.Sprint(replays, " again ", again), func(t *testing.T) {
+				memoryForReplays(t, replays, again, want)
 			})
-		})
+		}
 	}
+}
+
+func memoryForReplays(t *testing.T, replays int, again bool, want uint64) {
+	bubble(t, func(t *testing.T, h *hub) {
+		kept, remembers := new(MemoryStore), func(o *Options) { o.Replays = replays }
+		alice, bob := h.life("alice", kept, remembers), h.app("bob")
+		r, l := h.records(bob), listen(t, bob)
+		a, err := alice.Open(t.Context(), bob.Name(), SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := accept(t, l)
+		if again {
+			h.stop(alice)
+			alice = h.life("alice", kept, remembers)
+			a = only(t, alice)
+		}
+		for r.of(message.Heartbeat) == nil {
+			time.Sleep(time.Second)
+		}
+		first := r.of(message.Heartbeat)
+		time.Sleep(5 * time.Minute)
+		before := alice.Stats().Refused
+		h.inject(alice, first)
+		if n := alice.Stats().Refused - before; n != want {
+			t.Errorf("%d refused, want %d", n, want)
+		}
+		everybodyTalks(t, []*App{alice, bob}, []*Session{a, b})
+	})
 }

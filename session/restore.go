@@ -134,7 +134,7 @@ func (a *App) restoreLive(k *keeper, records []group.Record) (*Session, error) {
 	name := o.Self.Name
 	o.Self, o.Strict, o.Random, o.Patience = a.self, a.o.Binding == Enforce, random32, a.o.patience()
 	o.Self.Name, o.Verify, o.Strangers = name, a.verify, &a.strangers
-	o.Early, o.Warn = &a.early, a.o.Binding == Warn
+	o.Early, o.Warn, o.Replay = &a.early, a.o.Binding == Warn, a.o.replays()
 	if name.Name.Hi != a.self.Name.Name.Hi || name.Name.Lo != a.self.Name.Name.Lo {
 		return nil, errors.New("it is of another identity of the app")
 	}
