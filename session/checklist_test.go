@@ -76,6 +76,9 @@ func idsOfSessions(t *testing.T, h *hub) {
 			t.Errorf("%d: %v", id, err)
 		}
 	}
+	if s, err := alice.OpenGroup(t.Context(), alice.Name(), quick); err != nil || s.Dest() != alice.Name().Any() { // an id in a channel's name is none
+		t.Errorf("%v, %v", s, err)
+	}
 }
 
 func answerToASearch(t *testing.T, h *hub) {

@@ -247,3 +247,41 @@ func TestOverBeforeItIsAccepted(t *testing.T) {
 		}
 	})
 }
+
+// A session that nobody can accept any more, as the listener was closed while it was opened, is left, and its opener hears of that. One that
+// was restored waits for the next listener.
+func TestListenerIsClosedMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		kept := new(MemoryStore)
+		alice, bob := h.app("alice"), h.life("bob", kept)
+		l := listen(t, bob)
+		h.cuts(func(_, _ *hubLink, m *message.Message) bool {
+			if m.Type == message.GroupWelcome {
+				l.Close()
+			}
+			return false
+		})
+		a, err := alice.Open(t.Context(), bob.Name(), quick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-a.Done()
+		h.cuts(nil)
+		time.Sleep(time.Minute)
+		if n := bob.Stats().Sessions; n != 0 || l.places() != 0 {
+			t.Errorf("%d sessions, %d places", n, l.places())
+		}
+
+		l = listen(t, bob)
+		if a, err = alice.Open(t.Context(), bob.Name(), quick); err != nil {
+			t.Fatal(err)
+		}
+		accept(t, l)
+		h.stop(bob)
+		bob = h.life("bob", kept)
+		listen(t, bob).Close()
+		b := accept(t, listen(t, bob))
+		publish(t, a, "hello")
+		receives(t, b, alice, "hello")
+	})
+}

@@ -1,9 +1,12 @@
 package session
 
 import (
+	"errors"
 	"maps"
 	"testing"
 	"testing/synctest"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 )
 
 // What messages say of themselves is that of each alone, whatever senders and receivers do with their maps, though those that say the same are
@@ -69,4 +72,36 @@ func TestMetadataOfMessages(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Metadata that means something to members is not for apps to say: not of messages, and not of sessions. What others say of whom they were
+// verified as is not told as metadata of the session, which is not signed either.
+func TestReservedMetadata(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, bob, a, b := h.pair(SessionOptions{})
+		for _, key := range []string{message.KeyPayloadSignature, message.KeyPeerSubject, message.KeyPublishTo, message.KeyLeaving} {
+			said := map[string]string{"k": "v", key: ""}
+			_, published := a.Publish(t.Context(), Content{Metadata: said})
+			_, toOne := b.PublishTo(t.Context(), alice.Name(), Content{Metadata: said})
+			_, opened := alice.Open(t.Context(), bob.Name(), SessionOptions{Metadata: said})
+			_, group := alice.OpenGroup(t.Context(), MustName("org/ns/channel"), SessionOptions{Metadata: said})
+			for what, err := range map[string]error{"published": published, "to one": toOne, "of a session": opened, "of a group": group} {
+				if !errors.Is(err, ErrConfig) {
+					t.Errorf("%s, %s: %v", key, what, err)
+				}
+			}
+		}
+		h.tapes(func(_, _ string, m *message.Message) *message.Message {
+			if m.Type == message.JoinRequest {
+				m.Metadata[message.KeyPeerSubject] = "somebody else"
+			}
+			return m
+		})
+		if _, err := alice.Open(t.Context(), bob.Name(), SessionOptions{Metadata: map[string]string{"k": "v"}}); err != nil {
+			t.Fatal(err)
+		}
+		if md := accept(t, bob.listener).Metadata(); !maps.Equal(md, map[string]string{"k": "v"}) {
+			t.Errorf("the session's is %v", md)
+		}
+	})
 }
