@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
 )
 
@@ -241,17 +242,31 @@ func TestTextThatIsNone(t *testing.T) {
 	})
 }
 
-// Closing again returns nil, whatever the context is.
+// Closing again returns nil, whatever the context is, and whether there is a store, and so does closing what another one closes meanwhile.
 func TestCloseAgain(t *testing.T) {
-	bubble(t, func(t *testing.T, h *hub) {
-		_, _, a, _ := h.pair(SessionOptions{})
-		if err := a.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		ended, end := context.WithCancel(t.Context())
-		end()
-		if err := a.Close(ended); err != nil {
-			t.Errorf("again: %v", err)
-		}
-	})
+	for range 20 { // what is stored and a context that is over may be seen in any order
+		bubble(t, func(t *testing.T, h *hub) {
+			_, _, a, b := h.pair(SessionOptions{}) // bob has a store
+			h.cuts(func(_, _ *hubLink, m *message.Message) bool { return m.Type == message.MsgAck })
+			if _, err := b.Publish(t.Context(), Text("never acknowledged")); err != nil {
+				t.Fatal(err)
+			}
+			meanwhile := make(chan error, 1)
+			go func() { meanwhile <- b.Close(t.Context()) }()
+			time.Sleep(100 * time.Millisecond)
+			if err := a.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-meanwhile; err != nil {
+				t.Errorf("meanwhile: %v", err)
+			}
+			ended, end := context.WithCancel(t.Context())
+			end()
+			for _, s := range []*Session{a, b} {
+				if err := s.Close(ended); err != nil {
+					t.Errorf("again: %v", err)
+				}
+			}
+		})
+	}
 }

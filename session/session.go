@@ -367,7 +367,7 @@ func (s *Session) Resume(ctx context.Context) error {
 func (s *Session) Close(ctx context.Context) error {
 	s.credit.end()
 	s.mu.Lock()
-	over := s.ended
+	over, again := s.ended, s.closing
 	s.closing = true
 	s.mu.Unlock()
 	var err error
@@ -382,7 +382,11 @@ func (s *Session) Close(ctx context.Context) error {
 		s.await(storeTime)
 	}
 	<-s.done
-	return cmp.Or(err, s.forget(ctx))
+	forgotten := s.forget(ctx)
+	if again && ctx.Err() != nil { // it is forgotten all the same
+		forgotten = nil
+	}
+	return cmp.Or(err, forgotten)
 }
 
 // depart tells others of the end, and waits for it.
