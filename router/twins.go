@@ -29,6 +29,8 @@ const (
 	repeatTime = 400 * time.Millisecond // senders of sessions wait for 500 ms or longer until they repeat something
 	seenTimes  = 1 << 20                // milliseconds, after which they begin anew
 	seenLinks  = 1 << 12
+
+	repeatMillis = int64(repeatTime / time.Millisecond)
 )
 
 // twin is what a connection has of its twins.
@@ -44,28 +46,40 @@ func (x *twins) add(c *Conn) {
 }
 
 // passes reports whether a message with that fingerprint comes or goes by link number first, or once more. Safe for all.
+//
+// Of two loops that look for one message at once, one puts it there first and the other one finds it: each takes the oldest place, and
+// the times of a place never go back, so that both would have to find the same one oldest. That needs all ages in one order, those of
+// what another loop has put there by a clock that it read later, too.
 func (x *twins) passes(print, number uint64, now time.Duration) bool {
 	set := &x.seen[print%seenSets]
-	at := uint64(now/time.Millisecond) % seenTimes
+	at := uint64(now / time.Millisecond)
 	for {
 		var oldest *atomic.Uint64
-		var before, most uint64
+		var before uint64
+		var most int64
 		for i := range set {
 			was := set[i].Load()
-			age := (at - was) % seenTimes // of two numbers modulo seenTimes, which divides 1<<64
+			age := seenAge(at, was)
 			if was == 0 {
 				age = seenTimes
-			} else if was>>32 == print>>32 && age < uint64(repeatTime/time.Millisecond) {
+			} else if was>>32 == print>>32 && age < repeatMillis {
 				return was/seenTimes%seenLinks == number
 			}
 			if oldest == nil || age > most {
 				oldest, before, most = &set[i], was, age
 			}
 		}
-		if oldest.CompareAndSwap(before, print>>32<<32|number*seenTimes|at) {
+		put := at + uint64(max(0, -most)) // all of the set is of later: its times do not go back
+		if oldest.CompareAndSwap(before, print>>32<<32|number*seenTimes|put%seenTimes) {
 			return true
 		}
 	}
+}
+
+// seenAge is how many milliseconds before at something was put into a set; negative, above -repeatMillis, if that was by a clock that was
+// read later.
+func seenAge(at, was uint64) int64 {
+	return int64((at-was+uint64(repeatMillis))%seenTimes) - repeatMillis // of numbers modulo seenTimes, which divides 1<<64
 }
 
 // repeats reports whether a message to many has come or gone over a twin of c just now, so that it must not over c. Safe for all.

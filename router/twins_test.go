@@ -2,6 +2,9 @@ package router
 
 import (
 	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,6 +156,62 @@ func TestHowLongTwinsRemember(t *testing.T) {
 	}
 	if !x.passes(a, 1, start+repeatTime+time.Millisecond) {
 		t.Error("the oldest of a set is remembered still")
+	}
+}
+
+// A loop may look for a message with a clock that it has read before another loop read its own: what that one has put there is new, not
+// the oldest of all, and the set's times do not go back. Rules: P-ctl-9.
+func TestTwinsWithClocksReadBefore(t *testing.T) {
+	const now = time.Second
+	msg := func(i int) uint64 { return uint64(i+1) << 32 }
+	var x twins
+	if !x.passes(msg(0), 1, now) || x.passes(msg(0), 2, now-time.Millisecond) || x.passes(msg(0), 2, now-repeatTime+time.Millisecond) {
+		t.Error("a message passes twice, as the second link's clock was read before the first one's")
+	}
+	for i := 1; i < seenWays; i++ {
+		x.passes(msg(i), 1, now+time.Duration(i)*time.Millisecond)
+	}
+	const last = seenWays - 1
+	if !x.passes(msg(seenWays), 1, now-time.Millisecond) || x.passes(msg(last), 2, now+last*time.Millisecond) {
+		t.Error("a message gives way to one whose clock was read before, though others are older")
+	}
+	x = twins{}
+	for i := range seenWays {
+		x.passes(msg(i), 1, now)
+	}
+	x.passes(msg(seenWays), 1, now-100*time.Millisecond) // takes the first place, and its time
+	if x.passes(msg(seenWays), 2, now+repeatTime-50*time.Millisecond) {
+		t.Error("a message is forgotten too early, as its clock was read before those of others")
+	}
+}
+
+// Of two loops that look for one message at once, while other messages change its set, one lets it pass. Rules: P-ctl-9.
+func TestTwinsThatLookAtOnce(t *testing.T) {
+	var x twins
+	var clock atomic.Int64 // a millisecond for each look, so that no two loops have read the same
+	const others = seenWays - 2
+	for round := range uint64(2_000) {
+		var passed atomic.Int32
+		var all sync.WaitGroup
+		ready := make(chan struct{})
+		for i := range uint64(others + 2) {
+			print, number := (round*seenWays+max(i, 1))<<32, i%2 // 0 and 1 are one message, by two links
+			all.Go(func() {
+				<-ready
+				now := time.Duration(clock.Add(1)) * time.Millisecond
+				if i%3 == 0 {
+					runtime.Gosched() // others read the clock, and look, meanwhile
+				}
+				if x.passes(print, number, now) && i < 2 {
+					passed.Add(1)
+				}
+			})
+		}
+		close(ready)
+		all.Wait()
+		if got := passed.Load(); got != 1 {
+			t.Fatalf("round %d: a message passes %d times, want once", round, got)
+		}
 	}
 }
 
