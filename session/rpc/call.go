@@ -190,7 +190,7 @@ func (c *call) metadata(first bool) map[string]string {
 	md := make(map[string]string, len(user)+6)
 	maps.Copy(md, user)
 	if t, ok := c.ctx.Deadline(); ok {
-		md[keyDeadline] = formatDeadline(t)
+		md[keyDeadline] = formatDeadline(byClock(t, time.Now()))
 	}
 	md[keyService], md[keyMethod], md[keyID], md[keyDir] = c.method.Service, c.method.Name, c.id, dirRequest
 	if c.method.ClientStreams {

@@ -18,7 +18,8 @@
 //	err := server.Serve(ctx)
 //
 // Methods may be registered while the server serves. HandleServerStream, HandleClientStream and HandleBidi are for streams. InfoOf tells a
-// handler who calls: in an encrypted session, which is what callers open unless they say otherwise, Caller.Subject is verified.
+// handler who calls: in an encrypted session, which is what callers open unless they say otherwise, Caller.Subject is verified. In a plain group
+// members can answer in each other's names.
 //
 // # A client
 //
@@ -33,7 +34,7 @@
 // # Deadlines and cancellation
 //
 // The context of a call bounds all of it, the opening of a session included. Its deadline is sent as a point in time, so that clocks of both
-// ends must agree as far as deadlines matter (ServerOptions.Skew). A call without one has CallOptions.Timeout. When a context is over
+// ends must agree as far as deadlines matter (ServerOptions.Skew); a clock that is set meanwhile changes nothing of calls that go on. A call without one has CallOptions.Timeout. When a context is over
 // the call is, and the server is told: the context of a handler of this package ends, and other servers find at least the stream
 // of requests broken off.
 //

@@ -97,6 +97,9 @@ func newID() string {
 	return string(t[:])
 }
 
+// byClock is t by the clock that says now, which may have been set since t was made from it: what is left until t stays.
+func byClock(t, now time.Time) time.Time { return now.Add(t.Sub(now)).Round(0) }
+
 // formatDeadline writes a point in time: seconds since 1970, a decimal number without an exponent (P-rpc-3). It is never negative, on which
 // handlers of upstream's panic.
 func formatDeadline(t time.Time) string {

@@ -143,11 +143,12 @@ func (l *serverLink) admit(key callKey, m *session.Message) (*serverCall, *regis
 			return nil, nil, asError(err, "deadline")
 		}
 		if !t.IsZero() && t.Add(l.server.o.Skew).Before(deadline) {
-			deadline = t.Add(l.server.o.Skew)
+			// As time from now, so that it stays where it is when this clock is set.
+			deadline = now.Add(t.Add(l.server.o.Skew).Sub(now))
 		}
 	}
-	if !deadline.After(now) {
-		return nil, nil, Errorf(DeadlineExceeded, "the deadline was over before the call came")
+	if late := now.Sub(deadline); late >= 0 {
+		return nil, nil, Errorf(DeadlineExceeded, "the deadline was over before the call came, for %v by the server's clock", late.Round(time.Second))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

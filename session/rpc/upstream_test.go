@@ -169,9 +169,9 @@ func TestClocksThatDoNotAgree(t *testing.T) {
 		skew, behind time.Duration
 		want         string
 	}{
-		{0, 5 * time.Second, "4 the deadline was over before the call came"},
+		{0, 5 * time.Second, "4 the deadline was over before the call came, for 5s by the server's clock"},
 		{6 * time.Second, 5 * time.Second, "echo:a"},
-		{4 * time.Second, 5 * time.Second, "4 the deadline was over before the call came"},
+		{4 * time.Second, 5 * time.Second, "4 the deadline was over before the call came, for 1s by the server's clock"},
 		{0, -5 * time.Second, "echo:a"},
 	} {
 		inWorld(t, func(t *testing.T, w *world) {
