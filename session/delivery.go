@@ -74,7 +74,7 @@ func (d *Delivery) resolve(err error) {
 	}
 	d.mu.Unlock()
 	d.s.credit.give(d.size)
-	if d.id != 0 && err != nil && !errors.Is(err, ErrClosed) {
+	if err != nil && !errors.Is(err, ErrClosed) && (d.id != 0 || errors.Is(d.err, ErrNotDelivered)) {
 		d.s.tell(Undelivered{d.id, d.err})
 	}
 }

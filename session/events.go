@@ -2,8 +2,10 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/fifo"
@@ -57,11 +59,20 @@ type Unsigned struct{ From Name }
 // Overflow says that messages were dropped which nobody repeats, since the app had not taken others: in an unreliable session.
 type Overflow struct{ Messages int }
 
-// Undelivered says of a message that was under way when the app was started again, and has no Delivery any more, that it was not
-// delivered: Err is an ErrNotDelivered. ID is what members see as Message.ID.
+// Undelivered says of a message that it was not delivered: Err is an ErrNotDelivered. ID is what members see as Message.ID, where the message
+// was under way when the app was started again, and has no Delivery any more. Of others, whose Delivery says the same, it is 0, and several that
+// the same members lack are one event.
 type Undelivered struct {
 	ID  uint32
 	Err error
+}
+
+func (u Undelivered) missing() []Name {
+	var e *NotDelivered
+	if !errors.As(u.Err, &e) {
+		return nil
+	}
+	return e.Missing
 }
 
 // Missed says that events were dropped, since the app had not taken others: the oldest.
@@ -113,6 +124,11 @@ func (s *Session) tell(e Event) {
 	if more, ok := e.(Overflow); ok && x.queue.Len() > 0 {
 		if last, ok := x.queue.At(x.queue.Len() - 1).(Overflow); ok {
 			x.queue.Set(x.queue.Len()-1, Overflow{last.Messages + more.Messages})
+			return
+		}
+	}
+	if more, ok := e.(Undelivered); ok && x.queue.Len() > 0 {
+		if last, ok := x.queue.At(x.queue.Len() - 1).(Undelivered); ok && last.ID == 0 && more.ID == 0 && slices.Equal(last.missing(), more.missing()) {
 			return
 		}
 	}

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -173,6 +174,8 @@ func (l *link) watch() {
 				l.doubt()
 			}
 			continue
+		case session.Undelivered:
+			l.undelivered(e.Err)
 		case session.Missed: // such as Lost
 			l.doubt()
 		}
@@ -195,6 +198,17 @@ func (l *link) look() {
 	for _, c := range l.pending() {
 		if c.members != nil {
 			c.gone(func(n session.Name) bool { return !here[n] }, errAbsent)
+		}
+	}
+}
+
+// undelivered says that frames were given up. Those who lack them need not be offline: it may have been this end that was cut off, so that
+// nobody has been silent, and nobody else knows that there was something (P-rpc-8).
+func (l *link) undelivered(err error) {
+	var lacking *session.NotDelivered
+	if errors.As(err, &lacking) {
+		for _, n := range lacking.Missing {
+			l.absent(n, "messages to "+n.String()+" were not delivered")
 		}
 	}
 }

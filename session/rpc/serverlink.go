@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,7 +43,7 @@ type callKey struct {
 
 // past is a call that was served.
 type past struct {
-	last   *session.Delivery // of the last word; nil: there was none, or it has been said again
+	last   *session.Delivery // of the last word; nil: there was none, or it is being said again
 	unsaid bool              // there was none, since the caller had gone
 }
 
@@ -122,7 +123,7 @@ func (l *serverLink) begin(key callKey, m *session.Message, k kind) {
 		l.mu.Lock()
 		l.remember(key, past{})
 		l.mu.Unlock()
-		l.refuse(key.id, err)
+		l.saidAgain(key, l.refuse(key.id, err))
 		return
 	}
 	c.take(m, k, nil)
@@ -194,8 +195,9 @@ func (l *serverLink) done(c *serverCall) {
 }
 
 // refuse answers a call that is not served, also while the server stops: handlers may take their time then.
-func (l *serverLink) refuse(id string, err *Error) {
-	_, _ = l.publish(context.Background(), session.Content{Data: []byte(clip(err.Message, mostText)), Metadata: map[string]string{keyID: id, keyCode: codeTexts[err.Code]}})
+func (l *serverLink) refuse(id string, err *Error) *session.Delivery {
+	d, _ := l.publish(context.Background(), session.Content{Data: []byte(clip(err.Message, mostText)), Metadata: map[string]string{keyID: id, keyCode: codeTexts[err.Code]}})
+	return d
 }
 
 // publish sends a frame to the caller; in a group to all, since a message for one member has no order with others (P-rpc-11).
@@ -221,6 +223,8 @@ func (l *serverLink) watch() {
 			}
 		})
 		switch e := e.(type) {
+		case session.Undelivered:
+			l.undelivered(e.Err, here)
 		case session.Presence:
 			if e.Online {
 				l.again(here)
@@ -243,27 +247,53 @@ func (l *serverLink) here() map[session.Name]bool {
 // again tells callers of calls that are over, and of which they have not heard that: they were offline for so long that it was given up, or
 // not said at all, and may not have noticed (P-rpc-8).
 func (l *serverLink) again(here map[session.Name]bool) {
-	var ids []string
+	said := map[callKey]func(d *session.Delivery){} // what is to be done with the word that is said again
 	l.mu.Lock()
-	for _, c := range l.calls {
-		if here[c.key.from] && c.unsaid.CompareAndSwap(true, false) {
-			ids = append(ids, c.key.id)
+	for key, c := range l.calls {
+		last := c.last.Load()
+		if here[key.from] && (c.unsaid.CompareAndSwap(true, false) || last != nil && last.Err() != nil) {
+			c.last.Store(nil)
+			said[key] = c.last.Store
 		}
 	}
 	for key, p := range l.past {
 		if here[key.from] && p.unheard() {
-			ids = append(ids, key.id)
 			l.past[key] = past{}
+			said[key] = func(d *session.Delivery) { l.saidAgain(key, d) }
 		}
 	}
 	l.mu.Unlock()
-	if len(ids) > 0 {
+	if len(said) > 0 {
 		l.words.Go(func() {
-			for _, id := range ids {
-				l.refuse(id, errUnheard)
+			for key, then := range said {
+				then(l.refuse(key.id, errUnheard))
 			}
 		})
 	}
+}
+
+// saidAgain notes the last word of a call that is over.
+func (l *serverLink) saidAgain(key callKey, d *session.Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.past[key]; ok {
+		l.past[key] = past{last: d}
+	}
+}
+
+// undelivered ends calls of callers who lack replies that were given up, and tells them: they need not have been offline, as it may have been
+// this end that was cut off, and would wait for ever. A last word that is not delivered either is said again (P-rpc-8).
+func (l *serverLink) undelivered(err error, here map[session.Name]bool) {
+	var lacking *session.NotDelivered
+	if !errors.As(err, &lacking) {
+		return
+	}
+	l.each(func(c *serverCall) {
+		if slices.Contains(lacking.Missing, c.key.from) {
+			c.cancel(errUnheard)
+		}
+	})
+	l.again(here)
 }
 
 // lost ends the requests of a caller's calls: some are missing, of one of them.

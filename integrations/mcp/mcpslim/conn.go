@@ -24,6 +24,8 @@ var (
 	ErrPeerOffline = errors.New("the other end is offline")
 	// ErrMessagesLost: messages of the other end will not come, so that calls could wait for ever.
 	ErrMessagesLost = errors.New("messages of the other end were lost")
+	// ErrNotDelivered: messages did not reach the other end, as this one was cut off for too long: what it has been asked may have been done.
+	ErrNotDelivered = errors.New("messages to the other end were not delivered")
 	// ErrMalformed: the other end has sent too much that is no message of MCP.
 	ErrMalformed = errors.New("the other end does not speak MCP")
 )
@@ -280,6 +282,8 @@ func (c *conn) watch() {
 		switch e := e.(type) {
 		case session.Lost:
 			c.end(fmt.Errorf("%w: %s", ErrMessagesLost, e.Reason))
+		case session.Undelivered:
+			c.end(fmt.Errorf("%w: %w", ErrNotDelivered, e.Err))
 		case session.Outdated:
 			c.end(fmt.Errorf("%w: the keys of the session are out of date", ErrMessagesLost))
 		}

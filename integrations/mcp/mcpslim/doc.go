@@ -39,7 +39,8 @@
 // killed, as soon as it is taken for offline: thirty seconds after its last word, or ten after something that it has not acknowledged. Calls
 // of a server that goes offline fail at that time, with mcp.ErrConnectionClosed or ErrPeerOffline. A connection that has ended does not come
 // back: call Client.Connect again, which finds the server that was started anew, or another instance of its name. A connection to the node
-// that is lost ends nothing, as long as it is back before that.
+// that is lost ends nothing, as long as it is back before that; what has not got through in about ten seconds ends the connection at its
+// sender, with ErrNotDelivered, and at the other end half a minute later.
 //
 // # Errors and bounds
 //
