@@ -41,6 +41,34 @@ func TestTokenExpiresUnseen(t *testing.T) {
 	})
 }
 
+// A token that was made before the clock was set back is renewed at once, and once: its maker's clock was wrong, and others refuse what is from
+// the future.
+func TestTokenFromTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		made := new(atomic.Int64)
+		n := &notary{subject: "alice@tests", life: time.Hour, made: made}
+		c, err := newCredentials(t.Context(), &Options{
+			Name: MustName("org/ns/alice"), Tokens: n, Verifier: n, Logger: slog.New(slog.DiscardHandler),
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		c.token(time.Now().Add(-time.Second))
+		synctest.Wait()
+		if made.Load() != 1 {
+			t.Errorf("%d tokens were made when the clock went back a little, want one", made.Load())
+		}
+		for range 3 {
+			c.token(time.Now().Add(-2 * time.Hour))
+		}
+		synctest.Wait()
+		if made.Load() != 2 {
+			t.Errorf("%d tokens were made, want another one", made.Load())
+		}
+	})
+}
+
 // What is due when a token expires is in one order with all other deadlines, whatever becomes of the clock that tokens tell: it has the
 // reading of the other one.
 func TestExpiryInTheOrderOfDeadlines(t *testing.T) {

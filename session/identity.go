@@ -56,7 +56,8 @@ type ChangingVerifier interface {
 }
 
 const (
-	tokenPace  = time.Second // how long one token serves that costs nothing
+	tokenPace  = time.Second     // how long one token serves that costs nothing
+	setBack    = 5 * time.Second // that a clock goes back before tokens are made anew: others bear as much
 	verifyTime = 5 * time.Second
 	renewTime  = 30 * time.Second
 	renewAgain = 5 * time.Second // after a failure
@@ -215,9 +216,10 @@ func (c *credentials) token(now time.Time) string {
 }
 
 // hurry has a token renewed at once that has expired before that was due: the machine has slept, whose timers stand still then, or its clock
-// was set.
+// was set. One that was made before that was set back is from the future, for which others whose clocks are right refuse it.
 func (c *credentials) hurry(t *token, now time.Time) {
-	if t.expires.IsZero() || !now.After(t.expires) || t.void.Swap(true) {
+	early := now.Round(0).Before(t.minted.Round(0).Add(-setBack))
+	if t.expires.IsZero() || !early && !now.After(t.expires) || t.void.Swap(true) {
 		return
 	}
 	c.mu.Lock()

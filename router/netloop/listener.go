@@ -34,7 +34,7 @@ type Listener struct {
 
 	acceptance atomic.Pointer[Acceptance] // of who comes from now on; what it points to is immutable
 
-	failedAt atomic.Int64 // by the wall's clock, in ns; 0: never. See Failing
+	failedAt atomic.Int64 // since begun, in ns; 0: never. See Failing
 }
 
 // ListenError says which of the addresses could not be listened on. It wraps the kernel's error.

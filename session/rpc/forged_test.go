@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -34,7 +35,7 @@ type saying struct {
 }
 
 func (l saying) TrySend(b []byte) error {
-	m, err := message.Decode(b)
+	m, err := message.Decode(bytes.Clone(b)) // which is lent
 	if err != nil {
 		return err
 	}
