@@ -79,7 +79,7 @@ func TestMembersThatForge(t *testing.T) {
 			}
 			g := rpc.NewGroup(net.App("org/ns/client"), []session.Name{session.MustName("org/ns/bob"), session.MustName("org/ns/mallory")},
 				rpc.GroupOptions{CallOptions: rpc.CallOptions{Session: session.SessionOptions{Plain: plain}}})
-			defer g.Close(context.Background()) //nolint:errcheck // of no interest here
+			defer g.Close(context.Background())
 			w := &crowd{net: net, group: g}
 			wantTexts(t, "before", w.ask(t.Context(), unary, "a"), "bob: echo:a", "mallory: echo:a")
 			for range 3 {
