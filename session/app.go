@@ -170,7 +170,7 @@ func (a *App) connect(ctx context.Context, restored []*Session) error {
 
 // send sends an encoded message by its way, as outlet.send does.
 func (a *App) send(from *lanes, p parcel) (fate reliable.Fate, waits bool) {
-	o, err := a.routed.way(p.b)
+	o, err := a.routed.way(p.b, from.by)
 	if err != nil {
 		return a.out.lost(err), false
 	}

@@ -96,6 +96,7 @@ func (f *front) Run(_, until time.Time) (more bool, next time.Time) {
 		case l.first != nil:
 			l.first()
 		case ok: // an invitation that came to a session that is over
+			f.lanes.by = l.by
 			f.answer(in, now)
 		default:
 			m, err := message.Decode(l.b)
@@ -150,7 +151,11 @@ func (f *front) look(a *entry, now time.Time) {
 	case !f.paces.Take(m.Source.Name, now) || !f.all.Take(now):
 		f.app.n.hasty.Add(1)
 	default:
+		f.lanes.by = a.l.by
 		f.answer(in, now)
+		if in.Believed {
+			f.lanes.heard(f.app, a)
+		}
 	}
 }
 
@@ -201,6 +206,7 @@ func (f *front) discovered(in *group.Inbound, name *wire.NameText) {
 	if !signed && f.app.o.Binding == Warn {
 		f.app.unsigned(in.Message.Source, in.Message.Type, in.At)
 	}
+	in.Believed = true
 	f.remember(in)
 	f.send(r)
 }
@@ -290,7 +296,7 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 		dest = i.Channel
 	}
 	s := newSession(f.app, &o, machine, dest, i.From, nil)
-	s.entering = p
+	s.entering, s.lanes.by = p, f.lanes.by
 	if !f.app.sessions.add(s) { // an id that was drawn here just now; it is asked again
 		p.release()
 		return

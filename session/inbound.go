@@ -13,6 +13,7 @@ import (
 type letter struct {
 	b  []byte       // a message, encoded
 	t  message.Type // of b
+	by uint32       // id of the way that has brought b; 0: not known
 	ev group.Event  // nil: b, or nothing
 
 	first func() // to be done by a session's worker before everything else; nil: nothing
@@ -69,7 +70,7 @@ func (in *inbound) wake() {
 
 // take is the reader's: it hands messages to the tasks of their sessions. A message of no session is for the front, which knows
 // whether it may begin one.
-func (in *inbound) take(msgs [][]byte) {
+func (in *inbound) take(by uint32, msgs [][]byte) {
 	for _, b := range msgs {
 		id, t, ok := message.Peek(b)
 		if !ok {
@@ -91,7 +92,7 @@ func (in *inbound) take(msgs [][]byte) {
 			}
 			continue
 		}
-		in.port.Send(to, letter{b: bytes.Clone(b), t: t, backlog: log})
+		in.port.Send(to, letter{b: bytes.Clone(b), t: t, by: by, backlog: log})
 	}
 	for in.port.Flush() > 0 { // a worker has as many before it as it can
 		if !in.await() {

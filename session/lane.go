@@ -41,6 +41,7 @@ type lanes struct {
 	own    lane              // for the outlet of the app's own node
 	far    map[*outlet]*lane // for those of its routes. The worker's
 	left   atomic.Uint64     // messages that wait no more; read by all
+	by     uint32            // id of the way by which those are reached whom this is for; 0: not known. The worker's
 }
 
 func (l *lanes) open(notify func()) { l.notify, l.own.of = notify, l }

@@ -247,6 +247,9 @@ func (t *member) command(a *entry, now time.Time) {
 	in := app.judge(a.m, now)
 	in.Rounds = a.rounds
 	t.machine.Step(in, now)
+	if in.Believed {
+		t.s.lanes.heard(app, a)
+	}
 }
 
 // park has a message wait for tokens, or refuses it.
@@ -272,6 +275,9 @@ func (t *member) take(a *entry, now time.Time) {
 		t.overflow()
 	}
 	t.machine.Step(&t.data, now)
+	if t.data.Believed && a.l.by != 0 {
+		t.s.lanes.by = a.l.by
+	}
 	if a.sealed != nil {
 		a.sealed.Drop()
 	}
@@ -366,7 +372,7 @@ func (t *member) do(o group.Output) {
 		t.park(&entry{m: o.Inbound.Message, rounds: o.Inbound.Rounds}, o.Tokens)
 	case group.Anew:
 		t.bury()
-		s.app.front.slot.Post(letter{ev: &o.Invitation})
+		s.app.front.slot.Post(letter{ev: &o.Invitation, by: s.lanes.by})
 	case group.End:
 		t.end(o.Err)
 	}

@@ -21,7 +21,7 @@ import (
 type Route struct {
 	// Nodes are as Options.Nodes: one of them at a time.
 	Nodes []string
-	// Names are those of apps that are reached there, whatever the instance. Who has said something from there is reached there, too.
+	// Names are those of apps that are reached there, whatever the instance. Who has signed something from there is reached there, too (P-ses-8).
 	Names []Name
 	// Authorization is what is shown to these nodes; nil: nothing. That of Options is for other nodes.
 	Authorization Authorizer
@@ -44,7 +44,7 @@ type subscriber interface {
 
 // routed is the links of an app; the first one is for everybody for whom there is no other way.
 //
-//	message ──▶ who or what it is for: by Route.Names, or by where that has been heard from, or invited ──▶ its outlet ──▶ link
+//	message ──▶ who it is for: by Route.Names, or by where its session was heard from, or, to begin one, its peer ──▶ its outlet ──▶ link
 //	subscription ──▶ all links
 type routed struct {
 	app     *App
@@ -60,13 +60,15 @@ type routed struct {
 	over   bool                 // guarded by mu
 	ways   []*way               // guarded by mu; that of the app's own node is the first
 	names  map[[3]uint64]*way   // guarded by mu: by Route.Names
-	learnt map[wire.Name]*way   // guarded by mu: instances and channels, but for those of the first
+	learnt map[wire.Name]*way   // guarded by mu: instances that have signed what came from there, but for those of the first
 	asked  map[uint64]*question // guarded by mu: subscriptions
 	nextID uint64               // guarded by mu
+	last   uint32               // guarded by mu: id of a way
 }
 
 // way is one of the links.
 type way struct {
+	id   uint32 // not 0
 	out  *outlet
 	link Link // set once, under routed.mu; nil: it is not there yet
 	down bool // guarded by routed.mu: the connection is lost
@@ -82,7 +84,7 @@ type question struct {
 const mostLearnt = 4096
 
 func newRouted(a *App) *routed {
-	r := &routed{app: a, names: map[[3]uint64]*way{}, learnt: map[wire.Name]*way{}, asked: map[uint64]*question{}, ways: []*way{{out: &a.out}}}
+	r := &routed{app: a, names: map[[3]uint64]*way{}, learnt: map[wire.Name]*way{}, asked: map[uint64]*question{}, ways: []*way{{id: 1, out: &a.out}}, last: 1}
 	r.life, r.stop = context.WithCancel(a.life)
 	return r
 }
@@ -146,7 +148,8 @@ func (r *routed) reserve(route *Route) (*way, error) {
 			return nil, fmt.Errorf("%w: two routes have the name %v", ErrConfig, n)
 		}
 	}
-	w := &way{out: new(outlet)}
+	r.last++
+	w := &way{id: r.last, out: new(outlet)}
 	w.out.open(r.app)
 	for _, n := range route.Names {
 		r.names[n.t.Name.C] = w
@@ -290,42 +293,52 @@ func (r *routed) changed(w *way, err error) {
 
 // take hands the app what has come by a way.
 func (r *routed) take(w *way, msgs [][]byte) {
-	if r.several.Load() {
-		for _, b := range msgs {
-			if m, err := message.Decode(b); err == nil {
-				r.learn(w, m, m.Source.Name)
-			}
-		}
-	}
 	r.coming.Lock()
 	defer r.coming.Unlock()
-	r.app.in.take(msgs)
+	r.app.in.take(w.id, msgs)
 }
 
-// learn notes that somebody, and the channel that a message invites to, are reached by a way.
-func (r *routed) learn(w *way, m *message.Message, who wire.Name) {
-	names := []wire.Name{who}
-	if j, ok := m.Command.(*message.Join); ok && j.Channel != nil && j.Control != nil {
-		names = append(names, j.Channel.Name, j.Control.Name)
+// heard notes by which way a control message has come that is believed: its sender, and who else is in its session, are reached by it. What
+// is not believed moves nobody (P-ses-8).
+func (l *lanes) heard(a *App, e *entry) {
+	if e.l.by == 0 {
+		return
 	}
+	l.by = e.l.by
+	if a.routed.several.Load() {
+		a.routed.learn(e.l.by, e.m.Source.Name)
+	}
+}
+
+// learn notes that somebody is reached by a way.
+func (r *routed) learn(by uint32, who wire.Name) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, n := range names {
-		switch was := r.learnt[n]; {
-		case w.gone:
-		case w.out == &r.app.out:
-			delete(r.learnt, n) // it may have moved
-		case was != w:
-			if len(r.learnt) >= mostLearnt {
-				clear(r.learnt)
-			}
-			r.learnt[n] = w
+	w := r.find(by)
+	switch was := r.learnt[who]; {
+	case w == nil: // it is gone
+	case w == r.ways[0]:
+		delete(r.learnt, who) // it may have moved
+	case was != w:
+		if len(r.learnt) >= mostLearnt {
+			clear(r.learnt)
 		}
+		r.learnt[who] = w
 	}
 }
 
-// way is the outlet of a message that is to be sent.
-func (r *routed) way(b []byte) (*outlet, error) {
+// find returns the way of this id; nil: it is gone. mu is held.
+func (r *routed) find(id uint32) *way {
+	for _, w := range r.ways {
+		if w.id == id {
+			return w
+		}
+	}
+	return nil
+}
+
+// way is the outlet of a message that is to be sent by one whose peers are reached by the way of this id, if that is known.
+func (r *routed) way(b []byte, by uint32) (*outlet, error) {
 	if !r.several.Load() {
 		return &r.app.out, nil
 	}
@@ -335,6 +348,9 @@ func (r *routed) way(b []byte) (*outlet, error) {
 	}
 	r.mu.Lock()
 	w := r.names[m.Dest.Name.C]
+	if w == nil && m.Type != message.DiscoveryRequest {
+		w = r.find(by)
+	}
 	if w == nil {
 		w = r.learnt[m.Dest.Name]
 	}
@@ -345,9 +361,6 @@ func (r *routed) way(b []byte) (*outlet, error) {
 	r.mu.Unlock()
 	if !there { // it has brought something before it was there
 		return nil, uplink.ErrDown
-	}
-	if m.Type == message.JoinRequest {
-		r.learn(w, m, m.Dest.Name)
 	}
 	return w.out, nil
 }

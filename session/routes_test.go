@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
+	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // An app between two networks talks in both: with whom it has a route to, and with those of the further network who have found it, in
@@ -341,7 +343,7 @@ func TestRoutesThatCannotBe(t *testing.T) {
 			}
 		}
 	})
-	if _, err := several().way([]byte("no message")); err == nil || errors.Is(err, uplink.ErrDown) {
+	if _, err := several().way([]byte("no message"), 0); err == nil || errors.Is(err, uplink.ErrDown) {
 		t.Errorf("no message: %v", err)
 	}
 }
@@ -420,4 +422,76 @@ func several() *routed {
 	r := new(routed)
 	r.several.Store(true)
 	return r
+}
+
+// Where somebody is reached is for nobody to say but themselves, who sign: what comes in their names from another network changes nothing,
+// and neither does what comes in the names of very many. Rules: P-ses-8.
+func TestRoutesAreNotForOthersToMake(t *testing.T) {
+	for _, o := range shapes {
+		t.Run(o.name(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				far := newHub(t)
+				bob, dave := h.app("bob"), far.app("dave")
+				var there *hubLink
+				alice := h.app("alice", func(o *Options) {
+					o.Routes = []Route{{Link: func(ctx context.Context, from Incoming) (Link, error) {
+						l, err := far.link(ctx, from)
+						there = l.(*hubLink)
+						return l, err
+					}}}
+				})
+				la := listen(t, alice)
+				for other, elsewhere := range map[*App]*hubLink{bob: there, dave: h.linkOf(alice)} {
+					lo := listen(t, other)
+					s, err := other.Open(t.Context(), alice.Name().Any(), o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					a := accept(t, la)
+					g, err := other.OpenGroup(t.Context(), MustName("org/ns/of"+other.Name().t.Str[2]), o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := g.Invite(t.Context(), alice.Name()); err != nil {
+						t.Fatal(err)
+					}
+					ga := accept(t, la)
+					forge := func(from wire.NameText, kinds ...message.Type) {
+						for _, kind := range kinds {
+							m := message.Message{
+								Source: from, Dest: alice.Name().t, Fanout: 1, TTL: 8, Kind: message.PointToPoint, Type: kind, Session: a.ID(), ID: 77, Identity: "x",
+							}
+							switch {
+							case kind == message.JoinRequest:
+								m.Kind, m.Session, m.Command = message.Group, 88, &message.Join{Channel: &g.dest.t, Control: &from}
+							case kind.Control():
+								m.Command = commandOf(kind, from)
+							}
+							elsewhere.queue <- arrival{time.Now(), m.Append(nil)}
+						}
+						time.Sleep(time.Millisecond)
+					}
+					for i := range mostLearnt + 1 {
+						forge(MustName(fmt.Sprint("org/ns/x", i)).t.WithID(1, uint64(i)), message.MsgAck)
+					}
+					forge(other.Name().t, message.Msg, message.MsgAck, message.Heartbeat, message.JoinRequest, message.DiscoveryRequest)
+					for what, ends := range map[string][2]*Session{"of two": {a, s}, "a group": {ga, g}} {
+						if _, err := ends[0].Publish(t.Context(), Text("hello")); err != nil {
+							t.Fatal(err)
+						}
+						ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+						if m, err := ends[1].Receive(ctx); err != nil || string(m.Data) != "hello" {
+							t.Errorf("%s with %v: %v, %v", what, other.Name(), m, err)
+						}
+						cancel()
+					}
+					if _, err := alice.Open(t.Context(), other.Name(), o); err != nil {
+						t.Errorf("%v is not reached: %v", other.Name(), err)
+					} else {
+						accept(t, lo)
+					}
+				}
+			})
+		})
+	}
 }

@@ -67,10 +67,11 @@ type core struct {
 	now  time.Time // of the Step that is taken
 	out  []Output
 	used used
-	owed []acks // to be sent when nothing more is there
-	more bool   // something is
-	over bool   // End has been put
-	full bool   // the app takes no data in this Step
+	owed []acks   // to be sent when nothing more is there
+	more bool     // something is
+	over bool     // End has been put
+	full bool     // the app takes no data in this Step
+	in   *Inbound // of this Step; nil: it is of another event
 
 	moderator wire.NameText // zero: not known yet
 	roster    roster
@@ -313,6 +314,7 @@ func (c *core) verify(in *Inbound) (fresh bool, err error) {
 		if seen == &c.replays {
 			c.heed(in)
 		}
+		in.Believed = true
 		return true, nil
 	}
 	if t, ok := c.acks[ackKey{m.Source.Name, m.ID}]; ok {

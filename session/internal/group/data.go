@@ -166,6 +166,9 @@ func (c *core) take(m *message.Message, size int, from wire.NameText, s *Sealed)
 			}
 			return
 		}
+		if c.in != nil {
+			c.in.Believed = true
+		}
 	}
 	if m.Type == message.RtxReply && m.Failed {
 		c.receive.Gone(from, m.ID)

@@ -26,6 +26,8 @@ type Inbound struct {
 	More    bool    // of data: another event follows at once, Rest if there is nothing else, and acknowledgements may wait for it
 	Rounds  int     // how often it was Unjudged; the caller's
 	Sealed  *Sealed // of data that was prepared for its Step; nil: it was not
+
+	Believed bool // set by Step: it is of who it says, and is new. Plain data never is
 }
 
 // Publish sends to everybody else. It is lent until Step returns.

@@ -85,9 +85,9 @@ func (m *Moderator) Step(ev Event, now time.Time) {
 	m.touched(ev)
 	switch e := ev.(type) {
 	case *Inbound:
-		m.full = e.Full
+		m.full, m.in = e.Full, e
 		m.inbound(e)
-		m.full = false
+		m.full, m.in = false, nil
 	case *Publish:
 		m.publish(e)
 	case PublishTo:

@@ -120,9 +120,9 @@ func (p *Participant) Step(ev Event, now time.Time) {
 	p.touched(ev)
 	switch e := ev.(type) {
 	case *Inbound:
-		p.full = e.Full
+		p.full, p.in = e.Full, e
 		p.inbound(e)
-		p.full = false
+		p.full, p.in = false, nil
 	case *Publish:
 		p.publish(e)
 	case PublishTo:
