@@ -72,12 +72,13 @@ func TestToWhomWithoutID(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				theirs := accept(t, lt)
 				for _, c := range []struct {
 					what     string
 					by, gets *Session
 					to       *App
 				}{
-					{"a member", g, accept(t, lb), bob}, {"this app", g, g, alice}, {"another instance", p, accept(t, lt), twin},
+					{"a member", g, accept(t, lb), bob}, {"this app", g, g, alice}, {"another instance", p, theirs, twin}, {"who has opened it", theirs, p, alice},
 				} {
 					d, err := c.by.PublishTo(t.Context(), c.to.Name().Any(), Text(c.what))
 					if err == nil {
@@ -87,7 +88,7 @@ func TestToWhomWithoutID(t *testing.T) {
 						t.Errorf("%s: %v", c.what, err)
 						continue
 					}
-					receives(t, c.gets, alice, c.what)
+					receives(t, c.gets, c.by.app, c.what)
 				}
 			})
 		})
