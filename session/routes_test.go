@@ -293,7 +293,8 @@ func TestRoutesThatDoNotCome(t *testing.T) {
 			t.Errorf("closed: %v", err)
 		}
 
-		for after := range time.Duration(30) { // at any moment
+		for ms := range 30 { // at any moment
+			after := time.Duration(ms) * time.Millisecond
 			eve := h.app("eve")
 			old, err := eve.AddRoute(t.Context(), Route{Link: far.link})
 			if err != nil {
@@ -301,21 +302,21 @@ func TestRoutesThatDoNotCome(t *testing.T) {
 			}
 			go func() {
 				if _, err := eve.AddRoute(t.Context(), Route{Link: far.link}); err != nil && !errors.Is(err, ErrClosed) {
-					t.Errorf("after %v ms: %v", after, err)
+					t.Errorf("after %v: %v", after, err)
 				}
 			}()
 			go func() {
 				if err := old(t.Context()); err != nil {
-					t.Errorf("after %v ms: %v", after, err)
+					t.Errorf("after %v: %v", after, err)
 				}
 			}()
-			time.Sleep(after * time.Millisecond)
+			time.Sleep(after)
 			if err := eve.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
 			for i, l := range far.links {
 				if i > mostRoutes && l.names != nil {
-					t.Errorf("after %v ms link %d is open", after, i)
+					t.Errorf("after %v link %d is open", after, i)
 				}
 			}
 		}
