@@ -181,8 +181,9 @@ func checkout(t *testing.T) string {
 }
 
 // withoutCopies has a shell build the programs out of this tree instead of its copy in dir, whose packages nobody has compiled yet:
-// the same sources, the same command, but without what only debuggers read. Only the examples are taken from there, where they may
-// have been changed. With the build tag interop all is built where a reader builds it.
+// the same sources, but by go run, whose programs are kept in the cache of what is built: nothing is linked before something has
+// changed. Only the examples are taken from dir, where they may have been changed. With the build tag interop all is built where a
+// reader builds it, by the command that stands there.
 func withoutCopies(t *testing.T, dir string) {
 	t.Helper()
 	if withPython {
@@ -203,11 +204,17 @@ func withoutCopies(t *testing.T, dir string) {
 	bin := t.TempDir()
 	write(t, filepath.Join(bin, "overlay.json"), string(overlay))
 	write(t, filepath.Join(bin, "go"), fmt.Sprintf(`#!/bin/sh
+set -e
 [ "$1 $2" = "build -o" ] || { echo "go $*: only go build -o is expected" >&2; exit 2; }
 out=$PWD/$3
 shift 3
-exec '%s' build -C '%s' -overlay '%s/overlay.json' -ldflags=-w -o "$out" "$@"
-`, program, root(t), bin))
+mkdir -p "$out"
+cd '%s'
+for pattern; do
+  case $pattern in */...) set -- "${pattern%%...}"*/ ;; *) set -- "$pattern" ;; esac
+  for main; do '%s' run -overlay '%s/overlay.json' -exec cp "$main" "$out"; done
+done
+`, root(t), program, bin))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 }
 
