@@ -69,7 +69,7 @@ type arrival struct {
 }
 
 func (h *hub) link(_ context.Context, from Incoming) (Link, error) {
-	l := &hubLink{h: h, from: from, queue: make(chan arrival, 1<<16), done: make(chan struct{}), names: map[uint64]wire.Name{}, room: -1, more: make(chan struct{})}
+	l := &hubLink{h: h, from: from, queue: make(chan arrival, 1<<12), done: make(chan struct{}), names: map[uint64]wire.Name{}, room: -1, more: make(chan struct{})}
 	h.mu.Lock()
 	h.links = append(h.links, l)
 	h.mu.Unlock()

@@ -506,14 +506,14 @@ func isClosed2(c <-chan struct{}) bool {
 // Whoever is killed, at whatever write, and started again, goes on in the group, and no message is lost whose handle says that it is
 // delivered.
 //
-// There are four manners. Each write is tried in one of them, or with -manners in all; one in six where no long runs are asked for.
+// There are four manners. Each write is tried in one of them, or with -manners in all; one in twelve where no long runs are asked for.
 func TestKilledAtEveryWrite(t *testing.T) {
 	for _, dying := range []string{"alice", "bob"} {
 		for _, plain := range []bool{false, true} {
 			for manner := range 4 {
 				atLeast, made := manner&1 > 0, manner&2 > 0
 				t.Run(fmt.Sprint(dying, " plain ", plain, " at least once ", atLeast, " made ", made), func(t *testing.T) {
-					step, first := 24, 1+6*manner
+					step, first := 48, 1+12*manner
 					switch {
 					case *manners:
 						step, first = 1, 1

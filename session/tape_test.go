@@ -3,7 +3,10 @@ package session
 import (
 	"bytes"
 	"fmt"
+	"reflect"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,12 +20,21 @@ type item struct {
 	tell func(t *testing.T)
 }
 
-// runs tells them all, each as a test of its name.
+// runs tells them all, each as a test of its name. What is a test of its own is not told again, unless long runs are asked for.
 func runs(t *testing.T, list []item) {
 	t.Helper()
 	for _, i := range list {
-		t.Run(i.name, i.tell)
+		if long || !isTest(i.tell) {
+			t.Run(i.name, i.tell)
+		}
 	}
+}
+
+// isTest reports whether tell is a test by itself.
+func isTest(tell func(t *testing.T)) bool {
+	name := runtime.FuncForPC(reflect.ValueOf(tell).Pointer()).Name()
+	_, name, _ = strings.Cut(name[strings.LastIndexByte(name, '/')+1:], ".")
+	return strings.HasPrefix(name, "Test") && !strings.Contains(name, ".") // what a test makes has further parts
 }
 
 // told tells it in simulated time.
