@@ -55,8 +55,8 @@ func TestAllocsOfCalls(t *testing.T) {
 		}
 		all.Wait()
 	}
-	calls(50)
-	const each = 100
+	calls(20)
+	const each = 40
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	calls(each)

@@ -44,7 +44,7 @@ func setting(t *testing.T, name string, otherwise uint64) uint64 {
 // SLIMGO_TEST_NETWORKS is how many there are, and SLIMGO_TEST_SEED the first.
 func TestRandomNetworks(t *testing.T) {
 	first := setting(t, "SLIMGO_TEST_SEED", 0)
-	for seed := first; seed < first+setting(t, "SLIMGO_TEST_NETWORKS", 8); seed++ {
+	for seed := first; seed < first+setting(t, "SLIMGO_TEST_NETWORKS", 4); seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { newStorm(t, seed).run() })

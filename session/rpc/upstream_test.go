@@ -84,7 +84,11 @@ func TestServerEnforcesDeadlines(t *testing.T) {
 
 // A call for which nobody sets a deadline ends after ten hours, as at upstream's servers, unless the server is told otherwise (P-rpc-3).
 func TestCallsOfDays(t *testing.T) {
-	for most, want := range map[time.Duration]rpc.Code{0: rpc.DeadlineExceeded, -1: rpc.OK} {
+	wants := map[time.Duration]rpc.Code{0: rpc.DeadlineExceeded}
+	if os.Getenv("SLIMGO_TEST_LONG") != "" { // the heartbeats of a day take a second
+		wants[-1] = rpc.OK
+	}
+	for most, want := range wants {
 		inWorld(t, func(t *testing.T, w *world) {
 			rpc.HandleUnary(w.server, unary, func(ctx context.Context, _ *rpc.Raw) (*rpc.Raw, error) {
 				select {
