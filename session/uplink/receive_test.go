@@ -35,8 +35,8 @@ func TestWhatTheAppDoesNotGetIsNotHeldAgainstTheNode(t *testing.T) {
 // Messages of all sizes come in order and whole, however they lie in the reads.
 func TestMessagesAreReceivedInOrder(t *testing.T) {
 	sizes := []int{8, 100, 3000, ownBlock, 70_000, 9, 300_000, 8, MaxMessage - 1000, 50}
-	size := func(i int) int { return max(8, sizes[i%len(sizes)]>>(i/30)) }
-	const total = 150
+	size := func(i int) int { return max(8, sizes[i%len(sizes)]>>(i/10)) }
+	const total = 100
 	for _, read := range []int{minReadBuffer, 4096, defaultReadBuffer} {
 		bubble(t, &fake{}, func(t *testing.T, f *fake) {
 			c, p := f.dial(Options{ReadBuffer: read})
