@@ -374,11 +374,8 @@ func TestCrashAtEveryWrite(t *testing.T) {
 			if writes < 40 {
 				t.Errorf("only %d writes", writes)
 			}
-			every := 3
-			switch {
-			case slower:
-				every = 5
-			case long:
+			every := 6
+			if long && !slower {
 				every = 1
 			}
 			for stop := 1; stop <= writes; stop += every {
