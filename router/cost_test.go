@@ -33,7 +33,11 @@ func heap() int {
 // messages, and what is counted is what it takes: where a window of short messages takes several times its size, its
 // sender is charged with that.
 func TestConnBufferBoundsMemory(t *testing.T) {
-	for _, size := range []int{1, 60, 100, 1 << 10, 16 << 10, 1 << 20} {
+	sizes := []int{60, 16 << 10, 1 << 20}
+	if long {
+		sizes = append(sizes, 1, 100, 1<<10)
+	}
+	for _, size := range sizes {
 		for i, where := range placements {
 			t.Run(fmt.Sprint(size, " ", where.name), func(t *testing.T) {
 				buffer := []int{DefaultConnBuffer, 4 << 20}[i]

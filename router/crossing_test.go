@@ -163,7 +163,7 @@ func (x *crossing) finish() {
 // message of those who stay, in order, and in the end nothing waits, nobody is charged, and no memory is held. Rules:
 // P-fwd-6.
 func TestNothingIsLostBetweenLoops(t *testing.T) {
-	seeds := uint64(6)
+	seeds := uint64(4)
 	if long {
 		seeds = 24
 	}

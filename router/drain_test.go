@@ -50,10 +50,11 @@ func (r *rig) forward(t *testing.T) {
 func TestEveryPlaceOfAMessageIsWaitedFor(t *testing.T) {
 	const members = 6 * lookEvery // half of them on each loop: more than a turn serves
 	for _, tc := range []struct {
-		where string
-		put   func(a *peer) (deliveries int)
+		where   string
+		members int
+		put     func(a *peer) (deliveries int)
 	}{
-		{"the kernel", func(a *peer) int {
+		{"the kernel", 0, func(a *peer) int {
 			a.stageOne(0, 10)
 			if n, err := unix.Write(a.fd, a.out); n != len(a.out) {
 				a.r.t.Fatal(err)
@@ -62,24 +63,24 @@ func TestEveryPlaceOfAMessageIsWaitedFor(t *testing.T) {
 			a.cli.Cut()
 			return 1
 		}},
-		{"a fan-out under way", func(a *peer) int {
+		{"a fan-out under way", members, func(a *peer) int {
 			a.stage(a.publication(header(alice, group, 256, "x"), 0, 10))
 			a.deliver()
 			return members
 		}},
-		{"lines of both loops", func(a *peer) int {
+		{"lines of both loops", members, func(a *peer) int {
 			for i := range 6 {
 				a.stage(a.publication(header(alice, group, 256, "x"), i, 10))
 			}
 			a.deliver()
 			return 6 * members
 		}},
-		{"rings", func(a *peer) int {
+		{"rings", 0, func(a *peer) int {
 			a.stageOne(0, maxBundled+1000)
 			a.deliver()
 			return 1
 		}},
-		{"bundles that a turn does not serve whole", func(a *peer) int {
+		{"bundles that a turn does not serve whole", 0, func(a *peer) int {
 			for i := range 6 * lookEvery {
 				a.stageOne(i, 10)
 			}
@@ -91,7 +92,7 @@ func TestEveryPlaceOfAMessageIsWaitedFor(t *testing.T) {
 			r := newRig(t, 2, Options{ConnBuffer: 64 << 20})
 			a, b := r.dial(0), r.dial(1)
 			b.subscribe(bob, 1)
-			for i := range members {
+			for i := range tc.members {
 				r.dial(i%2).subscribe(group.WithID(uint64(i), 1), 0)
 			}
 			r.settle()

@@ -22,10 +22,10 @@ func TestMemoryOfAnIdleConnection(t *testing.T) {
 }
 
 func testMemoryOfAnIdleConnection(t *testing.T, secure bool, size, most int) {
-	count := 200
+	count := 100
 	switch {
 	case secure && !long:
-		count = 100
+		count = 50
 	case long:
 		count = 500
 	}

@@ -132,6 +132,7 @@ type peer struct {
 	hoarded int        // bytes of window that it has not given back
 	greedy  bool       // keeps the window of all its streams, in kept
 	kept    []byte
+	grown   []byte     // for the message that is incomplete, and nobody else's
 	buf     []byte     // the rig's
 	going   []byte     // what exchange sends
 	tls     *memoryTLS // nil: none
@@ -475,7 +476,10 @@ func (p *peer) Message(s *h2.Stream, m []byte, _ bool) {
 		p.hoarded += len(m) + envelope
 		return
 	}
-	p.got = append(p.got, append([]byte(nil), m...))
+	if cap(p.grown) == 0 || len(m) == 0 || &m[0] != &p.grown[:1][0] {
+		m = append([]byte(nil), m...)
+	}
+	p.got, p.grown = append(p.got, m), nil
 }
 
 // relent gives up to n bytes of window back that p has hoarded.
@@ -487,7 +491,8 @@ func (p *peer) relent(n int) {
 }
 
 func (p *peer) Grow(_ *h2.Stream, have []byte, n int) []byte {
-	return append(make([]byte, 0, n), have...)
+	p.grown = append(make([]byte, 0, n), have...)
+	return p.grown
 }
 func (p *peer) Ended(_ *h2.Stream, e *h2.End)     { c := *e; p.end = &c }
 func (p *peer) Writable(*h2.Stream)               {}

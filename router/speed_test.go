@@ -32,15 +32,18 @@ func TestAllocsOfTheJourney(t *testing.T) {
 }
 
 func testAllocsOfTheJourney(t *testing.T, secure bool) {
-	runs := 200
-	if !pooled { // only what arrives is judged
+	runs := 100
+	switch {
+	case !pooled: // only what arrives is judged
 		runs = 10
+	case long:
+		runs = 200
 	}
 	journeys(func(name string, loops, dest, targets int, fresh bool) {
 		for _, size := range []int{100, 16 << 10} {
 			runs := runs
 			if size > 1000 && !long {
-				runs = min(runs, 50)
+				runs = min(runs, 10)
 			}
 			t.Run(fmt.Sprint(name, "/", size), func(t *testing.T) {
 				j := newJourneyTLS(t, secure, loops, 0, dest, targets, size, 8, fresh)
@@ -48,7 +51,7 @@ func testAllocsOfTheJourney(t *testing.T, secure bool) {
 				if secure {
 					most = 1 + len(j.reads[0])/(16<<10)
 				}
-				for range 3 * len(j.reads) {
+				for range max(3*len(j.reads), runs) {
 					j.step() // memories and pools fill
 				}
 				before := j.r.stats()

@@ -271,7 +271,11 @@ func TestReceiversInAllWaysThatReadAboveTheFloorLoseNothing(t *testing.T) {
 }
 
 func readAboveTheFloorInAllWays(t *testing.T) (fault string) {
-	const rate, fast, total = 2 * DefaultStallRate, 20 << 20, 23 << 20
+	const rate = 2 * DefaultStallRate
+	fast, total := 10<<20, 13<<20
+	if long {
+		fast, total = 20<<20, 23<<20
+	}
 	n, ways := startWays(t, Options{Loops: 1})
 	l := n.loops[0]
 	l.post(func() { l.clock.timer = new(netloop.Timer) }) // which never fires
