@@ -188,7 +188,9 @@ func TestNodeThatComesBackLateOrNever(t *testing.T) {
 			if err := g.Mesh(t.Context(), 3); err != nil {
 				t.Fatal(err)
 			}
-			p := quick(func(p *result.Params) { p.Nodes, p.Names, p.SetupLimit = 3, 1000, time.Minute })
+			p := quick(func(p *result.Params) {
+				p.Nodes, p.Names, p.SetupLimit, p.Duration = 3, 200, time.Minute, 60*time.Millisecond
+			})
 			if _, err = joining(t.Context(), g, p); err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
 				t.Errorf("%v, want %q", err, want)
 			}
