@@ -63,8 +63,12 @@ func TestHostileLists(t *testing.T) {
 	}{
 		{"empty pages without end", "no end after", func(*http.Request) string { return page("again") }},
 		{"slices without end", "more than 4096 EndpointSlices", func(*http.Request) string {
-			n++
-			return page("again", item(fmt.Sprint("a", n), ""), item(fmt.Sprint("b", n), ""))
+			var items []string
+			for range 64 {
+				n++
+				items = append(items, item(fmt.Sprint("a", n), ""))
+			}
+			return page("again", items...)
 		}},
 		{"pods without end", "or 65536 pods", func(*http.Request) string {
 			n++
