@@ -176,7 +176,7 @@ func TestMistakesNameTheNearest(t *testing.T) {
 
 // What cannot be printed is an error, whatever it was.
 func TestWhatCannotBePrintedIsAnError(t *testing.T) {
-	for _, args := range [][]string{{"list"}, {"list", "ci"}, {"run", "p2p", "--size", "100", "--duration", "50ms", "--floor=false", "--quiet",
+	for _, args := range [][]string{{"list"}, {"list", "ci"}, {"run", "p2p", "--size", "100", "--duration", "50ms", "--warmup", "10ms", "--floor=false", "--quiet",
 		"--target", node(t)}} {
 		var stderr shared
 		if code := run(t.Context(), args, strings.NewReader(""), full{}, &stderr); code != exitInvalid || !strings.Contains(stderr.b.String(), "no room") {
@@ -338,7 +338,7 @@ func TestInterruptedSuiteSaysWhatWasNotRun(t *testing.T) {
 			cancel()
 		}
 	}}
-	code := run(ctx, []string{"run", "--suite", "smoke", "--target", node(t), "--floor=false", "--inflight", "8", "--duration", "100ms"}, nil, &stdout, &stderr)
+	code := run(ctx, []string{"run", "--suite", "smoke", "--target", node(t), "--floor=false", "--inflight", "8", "--duration", "100ms", "--warmup", "10ms"}, nil, &stdout, &stderr)
 	out := stdout.b.String()
 	if code != exitInvalid || strings.Contains(out, "FAIL") || strings.Count(out, "(not run: interrupted)") < 15 ||
 		!strings.Contains(out, "pass    p2p 1→1 100 B constant, 8 in flight: lost <= 0") {
