@@ -28,7 +28,7 @@ func (rawCodec) Name() string                       { return "raw" }
 var bidi = &grpc.StreamDesc{StreamName: "OpenChannel", ServerStreams: true, ClientStreams: true}
 
 // batches are the loads every pair of ends must carry: sizes of messages and how many of each.
-var batches = []struct{ size, count int }{{0, 200}, {100, 500}, {64 << 10, 20}, {4<<20 - 5, 3}}
+var batches = []struct{ size, count int }{{0, 200}, {100, 500}, {64 << 10, 20}, {4<<20 - 5, 2}}
 
 // hang is when a test that waits for a peer is given up: long after a busy machine has come to it.
 const hang = 5 * time.Minute
