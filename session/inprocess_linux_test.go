@@ -18,7 +18,7 @@ import (
 const hang = 5 * time.Minute
 
 // patient are sessions on a machine that does much else: nothing is given up for want of a processor.
-var patient = session.SessionOptions{Interval: 2 * time.Second, Retries: 100}
+var patient = session.SessionOptions{Interval: 10 * time.Second, Retries: 100}
 
 func startTestNode(t *testing.T, o router.Options) *router.Node {
 	t.Helper()
