@@ -62,7 +62,8 @@ const mostLetters = 512
 // but one collection, and an app with a pool inside would outlive its end by that, with all that it reaches.
 var queues = sync.Pool{New: func() any { return &fifo.Queue[letter]{Keep: mostLetters} }}
 
-// Run looks at what has come, and at the time.
+// Run looks at what has come, and then at the time: where there is much to do what is awaited may have been here before its time was over,
+// and is not to be asked for once more.
 func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 	for t.first.Len() > 0 {
 		if !time.Now().Before(until) {
@@ -70,7 +71,7 @@ func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 		}
 		t.first.Pop()()
 	}
-	t.tick(now)
+	t.apply() // what the machine has done when it was made
 	for more = t.step(now); more; more = t.step(now) {
 		if now = time.Now(); !now.Before(until) {
 			break
@@ -81,6 +82,7 @@ func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 		t.machine.Step(group.Rest{}, now)
 		t.apply()
 	}
+	t.tick(now)
 	if t.queue != nil && t.queue.Len() == 0 {
 		queues.Put(t.queue)
 		t.queue = nil
@@ -94,7 +96,6 @@ func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 
 // tick lets the machine do what is due.
 func (t *member) tick(now time.Time) {
-	t.apply() // what it has done when it was made
 	if at := t.machine.Deadline(); !at.IsZero() && !at.After(now) {
 		t.changed = true
 		t.machine.Step(group.Tick{}, now)
