@@ -104,6 +104,24 @@
 // may come a second time. A store that fails ends the session with ErrStore, and what was not stored is not sent. Close ends a session
 // for good and leaves no record; App.Stop ends the app and leaves its sessions.
 //
+// # Many sessions, and large groups
+//
+// Ten thousand encrypted sessions of an app take some 45 KB each, and 0.15 of a processor while they rest: each says every ten seconds that it
+// is there, which is signed, and verified by the other one. To open one takes each end a millisecond of that. An app that has less
+// time than this answers late, and the first to notice are those who invite it: ErrTimeout.
+//
+// In a group all members answer its moderator whenever somebody comes or goes, and the sender of each reliable message; each hears of each other
+// one that it is there; and who comes or goes is told to all with the whole list of members. So with a thousand members, encrypted:
+//
+//	to invite one  | 0.2 s of the moderator's processor, 2 ms of each member's; 91 KB to each member, 0.6 MB to the new one, who takes 50 ms
+//	to remove one  | the same, and 210 KB to each member: new keys for all
+//	a message      | 1,000 acknowledgements, 5 ms of its sender's
+//	at rest        | 2 % of a processor of each member
+//	memory         | 5.5 MB of each member; of a plain group 1.2 MB
+//
+// All of it grows with the members, and what it takes to invite them all with the square of that, a minute and a half of the moderator's processor;
+// the lists alone are 45 GB that the node delivers meanwhile. A group has 4,096 members at most.
+//
 // # Errors
 //
 // Errors are tested for with errors.Is: ErrClosed, which is a net.ErrClosed, too, ErrTimeout, ErrNotDelivered, ErrDeclined,
