@@ -106,3 +106,56 @@ func TestBinding(t *testing.T) {
 		}
 	}
 }
+
+// Who enforces bindings answers neither who looks for it nor who invites it, where the payload of that is not signed: each by itself.
+func TestUnsignedPayloadsAreNotAnswered(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, bob := h.app("alice"), h.app("bob", func(o *Options) { o.Binding = Enforce })
+		l := listen(t, bob)
+		x := h.tapes(nil)
+		search := message.Empty(message.DiscoveryRequest)
+		for i, m := range []message.Message{{Type: message.DiscoveryRequest, Command: &search}, {Type: message.JoinRequest, Command: new(message.Join)}} {
+			m.Dest, m.Kind, m.Session, m.ID = bob.Name().t, message.PointToPoint, 7, uint32(8+i)
+			signed := alice.says(t, m)
+			older := *signed
+			older.Metadata = nil
+			if s := h.tells(bob, &older); s != (Stats{Unbelieved: 1}) || len(x.of(message.DiscoveryReply, "bob", ""))+len(x.of(message.JoinReply, "bob", "")) != i || l.places() != 0 {
+				t.Errorf("%v: %+v", m.Type, s)
+			}
+			if s := h.tells(bob, signed); s != (Stats{}) || len(x.of(message.DiscoveryReply, "bob", ""))+len(x.of(message.JoinReply, "bob", "")) != i+1 {
+				t.Errorf("%v with a signature: %+v", m.Type, s)
+			}
+		}
+	})
+}
+
+// A session that is restored enforces bindings as the app does.
+func TestBindingOfRestoredSessions(t *testing.T) {
+	for _, b := range []Binding{Warn, Enforce} {
+		bubble(t, func(t *testing.T, h *hub) {
+			kept, binds := new(MemoryStore), func(o *Options) { o.Binding = b }
+			alice, bob := h.life("alice", kept, binds), h.app("bob")
+			listen(t, bob)
+			if _, err := alice.Open(t.Context(), bob.Name(), SessionOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			h.stop(alice)
+			alice = h.life("alice", kept, binds)
+			h.tapes(func(from, _ string, m *message.Message) *message.Message {
+				if from == "bob" {
+					delete(m.Metadata, message.KeyPayloadSignature)
+				}
+				return m
+			})
+			time.Sleep(2 * time.Minute) // heartbeats
+			for _, p := range only(t, alice).Participants() {
+				if !p.Self && p.Online != (b == Warn) {
+					t.Errorf("%v: %+v", b, p)
+				}
+			}
+			if s := alice.Stats(); (s.Unsigned > 0) != (b == Warn) || (s.Refused > 0) != (b == Enforce) {
+				t.Errorf("%v: %+v", b, s)
+			}
+		})
+	}
+}

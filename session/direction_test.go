@@ -32,6 +32,9 @@ func TestDeafAndMute(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				for _, s := range members {
+					if s.Dest() != MustName("org/ns/channel") {
+						t.Errorf("%v says what it says to %v", s.Self(), s.Dest())
+					}
 					for i, p := range s.Participants() {
 						if p.Name != apps[i].Name() || p.Receives != (i != 1) || p.Sends != (i != 2) || !p.Online || p.Self != (s == members[i]) {
 							t.Errorf("%v sees %+v", s.Self(), p)
