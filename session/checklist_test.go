@@ -146,6 +146,13 @@ func strays(t *testing.T, h *hub) {
 			t.Errorf("%v: %+v", kind, s)
 		}
 	}
+	other := &message.Message{ // of a session of another kind
+		Source: apps[0].Name().t, Dest: apps[1].Name().t, Fanout: 1, TTL: 8, Kind: message.PointToPoint, Type: message.Msg, Session: members[0].ID(), ID: 9,
+		Blob: []byte("x"), PayloadType: "msg",
+	}
+	if s := h.tells(apps[1], other); s != (Stats{Stray: 1}) {
+		t.Errorf("of another kind: %+v", s)
+	}
 	if n := apps[1].Stats().Sessions; n != 1 {
 		t.Errorf("%d sessions", n)
 	}
