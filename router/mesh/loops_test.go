@@ -276,7 +276,7 @@ func (s *net) restart(n *node) {
 // node knows what others hold, and a message reaches every subscriber once. Rules: P-loop-1, P-loop-3.
 func TestNoMessageComesTwice(t *testing.T) {
 	names := []wire.NameText{simName(1), simName(2), simName(3)}
-	for seed := range seeds(60) {
+	for seed := range seeds(30) {
 		rng := rand.New(rand.NewPCG(seed, 15))
 		nodes := 2 + rng.IntN(11)
 		s := newMixedNet(t, seed, nodes, 0, randomLinks(rng, nodes, 0), true, true)
@@ -311,7 +311,7 @@ func TestNoMessageComesTwiceBesideUpstream(t *testing.T) {
 		relay bool
 	}{{"links by hand", true}, {"full mesh", false}} {
 		t.Run(shape.name, func(t *testing.T) {
-			for seed := range seeds(60) {
+			for seed := range seeds(30) {
 				besideUpstream(t, seed, shape.relay)
 			}
 		})

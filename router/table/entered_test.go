@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
 )
 
@@ -10,7 +11,11 @@ import (
 // changes beside a model that counts.
 func TestEnteredNamesAreHeldUntilTheLastOfThemLeaves(t *testing.T) {
 	type claim struct{ c, id int }
-	for seed := range uint64(50) {
+	seeds := uint64(15)
+	if os.Getenv("SLIMGO_TEST_LONG") != "" {
+		seeds = 50
+	}
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		tb, b := New[peer](), &Budget{}
 		tb.Limit(b)
