@@ -4,6 +4,9 @@ import "testing"
 
 // What upstream's library tests of its buffers of messages, by our words; what shows in sessions is in TestChecklist of package session.
 func TestChecklist(t *testing.T) {
+	if !long {
+		t.Skip("each of them is a test by itself: SLIMGO_TEST_LONG=1 tells them here, too")
+	}
 	for name, tell := range map[string]func(t *testing.T){
 		"messages in order, with gaps that are asked for, filled, gone or not answered, of several senders": TestReceiver,
 		"who does not acknowledge comes in no order":                                                        TestUnreliableReceiver,

@@ -3,6 +3,7 @@ package reliable
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -155,10 +156,21 @@ func (m *member) publish(text string) {
 	m.settle()
 }
 
+// long asks for what is tried in many cases in full, as CI does.
+var long = os.Getenv("SLIMGO_TEST_LONG") != ""
+
+// seeds is how many random networks are tried.
+func seeds() uint64 {
+	if long {
+		return 40
+	}
+	return 20
+}
+
 // Members of a lossy network get what each of the others sent, once and in order; what its sender reports as delivered
 // everybody has got.
 func TestLossyNetworks(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range seeds() {
 		members := 2 + int(seed%5)
 		n := newNetwork(t, seed, members, Options{Interval: time.Second, Retries: 30}, seed%2 == 0)
 		n.faults.Loss = float64(seed%4) * 0.1
@@ -198,7 +210,7 @@ func TestLossyNetworks(t *testing.T) {
 
 // While the network is cut in two, messages are given up; those that are reported as delivered are.
 func TestCutNetworks(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range seeds() {
 		n := newNetwork(t, seed, 4, Options{Interval: 500 * time.Millisecond, Retries: 4}, false)
 		n.faults.Loss = 0.05
 		begin := n.Now
