@@ -83,7 +83,7 @@ func TestFloodOfDiscoveries(t *testing.T) {
 		mallory := newStranger(t, "mallory")
 		h.linkOf(alice).names[1000] = mallory.name.Name // so that answers go somewhere
 		answers := h.counts(bob, message.DiscoveryReply)
-		const n = 4 * frontBurst
+		const n = 2 * frontBurst
 		for i := range n {
 			h.linkOf(bob).queue <- arrival{time.Now(), mallory.looksFor(bob)}
 			if i%64 == 63 {
@@ -191,7 +191,7 @@ func TestFloodOfStrangers(t *testing.T) {
 func TestFloodOfAMember(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
 		apps, members := h.group(SessionOptions{}, "alice", "bob")
-		const n = 3000
+		const n = 2000
 		for i := range n {
 			m := message.Message{
 				Source: apps[0].self.Name, Dest: apps[1].self.Name, Fanout: 1, TTL: 8, Kind: message.Group, Type: message.Heartbeat,
