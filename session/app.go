@@ -34,9 +34,8 @@ type App struct {
 	sessions sessions
 	ended    ended
 	in       inbound
-	link     subscriber  // all connections
 	out      outlet      // of messages to the app's own node
-	routed   *routed     // the same
+	routed   *routed     // its connections
 	down     atomic.Bool // there is no connection at all
 	reached  atomic.Bool // there was one
 	front    *front
@@ -149,7 +148,6 @@ func (a *App) connect(ctx context.Context, restored []*Session) error {
 		make = attach
 	}
 	a.routed = newRouted(a)
-	a.link = a.routed
 	if err := a.connectAll(ctx, make); err != nil {
 		return err
 	}
@@ -163,7 +161,7 @@ func (a *App) connect(ctx context.Context, restored []*Session) error {
 		err = a.resume(ctx, restored)
 	}
 	if err != nil {
-		_ = a.link.Close(ctx)
+		_ = a.routed.Close(ctx)
 	}
 	return err
 }
@@ -282,7 +280,7 @@ func (a *App) take(own *ownName) (other *ownName, err error) {
 
 // subscribe asks the node for a name. One that it does not take stays busy, and is none of the app's any more.
 func (a *App) subscribe(ctx context.Context, own *ownName) error {
-	id, err := a.link.Subscribe(ctx, a.header(own.name, a.who.token(time.Now())))
+	id, err := a.routed.Subscribe(ctx, a.header(own.name, a.who.token(time.Now())))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	defer close(own.answered)
@@ -310,7 +308,7 @@ func (a *App) Unsubscribe(ctx context.Context, name Name) error {
 	if !unused {
 		return nil
 	}
-	return a.link.Unsubscribe(ctx, n.id)
+	return a.routed.Unsubscribe(ctx, n.id)
 }
 
 // unused takes a name that was given up from the app's, unless a session is under it. mu is held.
@@ -333,7 +331,7 @@ func (a *App) left(s *Session) {
 	a.running.Go(func() {
 		ctx, cancel := context.WithTimeout(a.life, nameTime)
 		defer cancel()
-		if err := a.link.Unsubscribe(ctx, n.id); err != nil && ctx.Err() == nil {
+		if err := a.routed.Unsubscribe(ctx, n.id); err != nil && ctx.Err() == nil {
 			a.log.Debug("name not given back", "name", Name{n.name}.String(), "error", err)
 		}
 	})
@@ -450,7 +448,7 @@ func (a *App) disconnect(ctx context.Context) error {
 		flushing.Go(func() { o.flush(ctx) })
 	}
 	flushing.Wait()
-	err := a.link.Close(ctx)
+	err := a.routed.Close(ctx)
 	if errors.Is(err, uplink.ErrUnsent) && ctx.Err() == nil {
 		err = nil // there was no connection that could have taken it
 	}

@@ -57,13 +57,13 @@ func (c *channelNames) ask(s *Session, r nameRequest) {
 	if !r.subscribe {
 		if id, ok := c.taken[r.name.Name]; ok {
 			delete(c.taken, r.name.Name)
-			if err := s.app.link.Unsubscribe(ctx, id); err != nil && ctx.Err() == nil {
+			if err := s.app.routed.Unsubscribe(ctx, id); err != nil && ctx.Err() == nil {
 				s.app.log.Debug("name not given back", "session", s.id, "error", err)
 			}
 		}
 		return
 	}
-	id, err := s.app.link.Subscribe(ctx, s.app.header(r.name, "")) // sessions ask without a token, as upstream's do
+	id, err := s.app.routed.Subscribe(ctx, s.app.header(r.name, "")) // sessions ask without a token, as upstream's do
 	if err == nil {
 		if c.taken == nil {
 			c.taken = map[wire.Name]uint64{}

@@ -9,17 +9,23 @@ import (
 	"time"
 )
 
+// notarized are credentials whose tokens live for an hour, and how many were made.
+func notarized(t *testing.T) (*credentials, *atomic.Int64) {
+	t.Helper()
+	n := &notary{subject: "alice@tests", life: time.Hour, made: new(atomic.Int64)}
+	c, err := newCredentials(t.Context(), &Options{
+		Name: MustName("org/ns/alice"), Tokens: n, Verifier: n, Logger: slog.New(slog.DiscardHandler),
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, n.made
+}
+
 // A token that has expired before another one was due, since the machine has slept or its clock was set, is renewed at once, and once.
 func TestTokenExpiresUnseen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		made := new(atomic.Int64)
-		n := &notary{subject: "alice@tests", life: time.Hour, made: made}
-		c, err := newCredentials(t.Context(), &Options{
-			Name: MustName("org/ns/alice"), Tokens: n, Verifier: n, Logger: slog.New(slog.DiscardHandler),
-		}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c, made := notarized(t)
 		defer c.close()
 		first := c.token(time.Now())
 		synctest.Wait()
@@ -45,14 +51,7 @@ func TestTokenExpiresUnseen(t *testing.T) {
 // the future.
 func TestTokenFromTheFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		made := new(atomic.Int64)
-		n := &notary{subject: "alice@tests", life: time.Hour, made: made}
-		c, err := newCredentials(t.Context(), &Options{
-			Name: MustName("org/ns/alice"), Tokens: n, Verifier: n, Logger: slog.New(slog.DiscardHandler),
-		}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c, made := notarized(t)
 		defer c.close()
 		c.token(time.Now().Add(-time.Second))
 		synctest.Wait()

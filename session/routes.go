@@ -35,13 +35,6 @@ const mostRoutes = 64
 // linkMaker makes one link.
 type linkMaker func(ctx context.Context, o *Options, from Incoming) (Link, error)
 
-// subscriber is what an app asks of its connections, apart from messages.
-type subscriber interface {
-	Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint64, err error)
-	Unsubscribe(ctx context.Context, id uint64) error
-	Close(ctx context.Context) error
-}
-
 // routed is the links of an app; the first one is for everybody for whom there is no other way.
 //
 //	message ──▶ who it is for: by Route.Names, or by where its session was heard from, or, to begin one, its peer ──▶ its outlet ──▶ link
@@ -370,7 +363,7 @@ func (r *routed) there() []*way {
 	return slices.DeleteFunc(slices.Clone(r.ways), func(w *way) bool { return w.link == nil })
 }
 
-// Subscribe implements subscriber: all nodes are asked, at the same time.
+// Subscribe asks all nodes for a name, at the same time.
 func (r *routed) Subscribe(ctx context.Context, h *wire.PublishHeader) (uint64, error) {
 	q := &question{h: h, ids: map[*way]uint64{}}
 	r.mu.Lock()
@@ -408,7 +401,7 @@ func (r *routed) Subscribe(ctx context.Context, h *wire.PublishHeader) (uint64, 
 	return 0, err
 }
 
-// Unsubscribe implements subscriber.
+// Unsubscribe takes back Subscribe.
 func (r *routed) Unsubscribe(ctx context.Context, id uint64) error {
 	r.mu.Lock()
 	q := r.asked[id]
@@ -443,7 +436,7 @@ func (r *routed) outlets() (all []*outlet) {
 	return all
 }
 
-// Close implements subscriber.
+// Close ends all links, those that are being made, too.
 func (r *routed) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.over = true
