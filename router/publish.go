@@ -34,7 +34,7 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, k *hop.Known) {
 		c.publishOne(b, buf, k)
 		return
 	}
-	ts := l.node.names.MatchAll(&k.Dest.Name, c, c.filter, l.targets[:0])
+	ts := l.place(k).MatchAll(&k.Dest.Name, c, c.filter, l.targets[:0])
 	l.targets = ts
 	w := weight(len(b), len(k.Raw()))
 	switch {
@@ -66,6 +66,16 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, k *hop.Known) {
 		d.shared.Release()
 		d.shared = nil
 	}
+}
+
+// place is where the table has the prefix that k goes to, which is looked for once for many messages.
+func (l *loop) place(k *hop.Known) table.Place[Conn] {
+	was, _ := k.Found.(table.Place[Conn])
+	at := l.node.names.Place(&k.Dest.Name, was)
+	if at != was {
+		k.Found = at
+	}
+	return at
 }
 
 // delivery is a message that is being given to its receivers on its own loop. b and buf are borrowed meanwhile.
@@ -160,7 +170,7 @@ func (l *loop) sendAway(shared *pool.Buf, ts []*Conn) {
 // publishOne is publish for one receiver of those that match.
 func (c *Conn) publishOne(b []byte, buf *pool.Buf, k *hop.Known) {
 	l := c.loop
-	t := l.node.names.MatchOne(&k.Dest.Name, c, c.filter)
+	t := l.place(k).MatchOne(&k.Dest.Name, c, c.filter)
 	if t != nil && unfit(t) {
 		t = l.matchFit(&k.Dest.Name, c, c.filter, t)
 	}

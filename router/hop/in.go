@@ -31,8 +31,9 @@ type Known struct {
 	again   bool      // it came like this before
 	next    *Link     // where the latest message with these names went; nil: not known
 
-	// Memo is what the caller has found out about the two names, 0 at first. It is kept while they are.
-	Memo uint32
+	// Memo and Found are what the caller has found out about the two names, 0 and nil at first. They are kept while the names are.
+	Memo  uint32
+	Found any
 }
 
 var knownSize = int(reflect.TypeFor[Known]().Size())

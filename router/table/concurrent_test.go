@@ -260,3 +260,38 @@ func TestWhatIsCountedIsFound(t *testing.T) {
 	})
 	wg.Wait()
 }
+
+// A place that is kept shows whoever has come to a prefix that had gone, as soon as Add has returned.
+func TestPlacesBesideComingAndGoing(t *testing.T) {
+	tb := New[guest]()
+	n := wire.NewName("org", "ns", "seldom").WithID(0, 1)
+	var there atomic.Pointer[guest] // holds n for as long as it stands here
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 20_000 {
+			g := &guest{name: n}
+			tb.Add(g, Edge, Key{n, true}, 1, noText, false)
+			there.Store(g)
+			there.Store(nil)
+			tb.Remove(g, Key{n, true}, 1)
+		}
+	}()
+	var at Place[guest]
+	for {
+		select {
+		case <-done:
+			if at = tb.Place(&n, at); at != (Place[guest]{}) {
+				t.Error("a prefix that has gone has a place")
+			}
+			return
+		default:
+		}
+		want := there.Load()
+		at = tb.Place(&n, at)
+		got := at.MatchOne(&n, nil, All)
+		if want != nil && there.Load() == want && got != want {
+			t.Fatalf("found %p, want %p", got, want)
+		}
+	}
+}

@@ -6,6 +6,20 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
+// Place is where the table has a prefix, for callers with many messages for one: the zero Place is nowhere. It is one pointer, and keeps
+// of a prefix that has gone its strings at most.
+type Place[C any] struct{ leaf *leaf[prefix[C]] }
+
+// Place returns where n's prefix is now: at the place where it was, unless it has gone from there, or nowhere. was is zero or a result
+// for the same prefix of the same table. n is borrowed. Safe for all; no lock, no allocation.
+func (t *Table[C]) Place(n *wire.Name, was Place[C]) Place[C] {
+	if was.leaf != nil && was.leaf.v.state.Load() != t.gone {
+		return was
+	}
+	k := prefixKey(n)
+	return Place[C]{t.prefixes.root.Load().find(&k)}
+}
+
 // MatchOne returns one connection that holds n and is neither skip nor of a kind outside f; nil if there is none. A
 // specific id is held by its own subscribers only, the null id by every subscriber of the prefix.
 //
@@ -18,10 +32,16 @@ import (
 // as upstream; TestRotation has the sequences observed there. n is borrowed. Safe for all; no lock, no allocation.
 // Rules: P-any.
 func (t *Table[C]) MatchOne(n *wire.Name, skip *C, f Filter) *C {
-	p, s := t.at(n)
-	if p == nil {
+	return t.Place(n, Place[C]{}).MatchOne(n, skip, f)
+}
+
+// MatchOne is that of the table, for a name under this prefix.
+func (at Place[C]) MatchOne(n *wire.Name, skip *C, f Filter) *C {
+	if at.leaf == nil {
 		return nil
 	}
+	p := &at.leaf.v
+	s := p.state.Load()
 	if n.Hi&n.Lo == wire.Null {
 		return s.union.pickWild(&p.wild, skip, f)
 	}
@@ -29,8 +49,8 @@ func (t *Table[C]) MatchOne(n *wire.Name, skip *C, f Filter) *C {
 	if e == nil {
 		return nil
 	}
-	if len(e.flat) == 1 && f&All == All {
-		if c := e.flat[0]; c != skip {
+	if len(e.flat) == 1 {
+		if c := e.flat[0]; c != skip && f.Has(e.loneKind()) {
 			return c
 		}
 		return nil
@@ -65,10 +85,15 @@ func (t *Table[C]) MatchFree(n *wire.Name, skip *C, f Filter, busy func(*C) bool
 // No connection comes twice. n is borrowed; dst grows as with append. Safe for all; no lock, no allocation if dst has
 // room. Rules: P-mul-1.
 func (t *Table[C]) MatchAll(n *wire.Name, skip *C, f Filter, dst []*C) []*C {
-	p, s := t.at(n)
-	if p == nil {
+	return t.Place(n, Place[C]{}).MatchAll(n, skip, f, dst)
+}
+
+// MatchAll is that of the table, for a name under this prefix.
+func (at Place[C]) MatchAll(n *wire.Name, skip *C, f Filter, dst []*C) []*C {
+	if at.leaf == nil {
 		return dst
 	}
+	s := at.leaf.v.state.Load()
 	if n.Hi&n.Lo == wire.Null {
 		return s.union.appendTo(dst, skip, f)
 	}
@@ -80,12 +105,11 @@ func (t *Table[C]) MatchAll(n *wire.Name, skip *C, f Filter, dst []*C) []*C {
 
 // at returns n's prefix and its state now, or nil, nil.
 func (t *Table[C]) at(n *wire.Name) (*prefix[C], *state[C]) {
-	k := prefixKey(n)
-	l := t.prefixes.root.Load().find(&k)
-	if l == nil {
+	at := t.Place(n, Place[C]{})
+	if at.leaf == nil {
 		return nil, nil
 	}
-	return &l.v, l.v.state.Load()
+	return &at.leaf.v, at.leaf.v.state.Load()
 }
 
 // pick is MatchOne for a specific id.

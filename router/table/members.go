@@ -1,6 +1,8 @@
 package table
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/internal/invariant"
@@ -41,6 +43,11 @@ func (m *members[C]) count(k Kind) int {
 		return m.big.list[k].n
 	}
 	return len(m.part(k))
+}
+
+// loneKind is the kind of the only one: the first whose list does not end at 0.
+func (m *members[C]) loneKind() Kind {
+	return Kind(bits.TrailingZeros32(binary.LittleEndian.Uint32(m.ends[:])) / 8)
 }
 
 func (m *members[C]) total() int {

@@ -153,7 +153,7 @@ func (p *prefix[C]) add(hi, lo uint64, c *C, k Kind) (first bool) {
 }
 
 // drop takes c off the list of an id it holds, and tells whether that list is empty now and whether nobody holds the
-// id any more. When the last id goes the state stays: the caller takes the prefix out of the table.
+// id any more. When the last id goes the state stays: the caller takes the prefix out of the table, and its state is the table's gone from then on.
 func (p *prefix[C]) drop(hi, lo uint64, c *C, k Kind) (last, gone bool) {
 	old := p.state.Load()
 	was := old.find(hi, lo)

@@ -17,7 +17,8 @@ import (
 // there are.
 type Table[C any] struct {
 	prefixes trie[prefix[C]] // changed under mu, read without
-	_        [120]byte       // matches read the line above, subscribers write the ones below
+	gone     *state[C]       // of every prefix that nobody holds a name under any more; no id, nobody. Immutable
+	_        [112]byte       // matches read the line above, subscribers write the ones below
 
 	records atomic.Int64 // sum of holdings.records
 
@@ -29,7 +30,7 @@ type Table[C any] struct {
 
 // New returns an empty table without limits.
 func New[C any]() *Table[C] {
-	return &Table[C]{conns: make(map[*C]*holdings)}
+	return &Table[C]{conns: make(map[*C]*holdings), gone: &state[C]{union: new(members[C])}}
 }
 
 // Limit makes b the bounds of the table, before its first use. b may have other users.
@@ -180,6 +181,7 @@ func (t *Table[C]) leave(c *C, kind Kind, n *wire.Name) (last, gone bool) {
 	last, gone = p.drop(n.Hi, n.Lo, c, kind)
 	if p.n == 0 {
 		t.prefixes.remove(&k)
+		p.state.Store(t.gone)
 		t.budget.Count(0, -p.text.Load().Len())
 	}
 	return last, gone

@@ -345,10 +345,12 @@ type world struct {
 	added []twinRecord // some may be gone again
 	going map[*peer]*going
 	focus bool // only the first name with an id is used
+
+	places map[[3]uint64]Place[peer] // where prefixes were found last, gone or not
 }
 
 func newWorld(conns, prefixes, ids, sids int, limits *Budget) *world {
-	w := &world{tb: New[peer](), sids: sids, going: map[*peer]*going{},
+	w := &world{tb: New[peer](), sids: sids, going: map[*peer]*going{}, places: map[[3]uint64]Place[peer]{},
 		twin: twin{prefixes: map[[3]uint64]*twinPrefix{}, records: map[twinRecord]bool{}, revoked: map[twinRecord]bool{}, strings: map[twinRecord][3]string{}, limits: limits}}
 	w.tb.Limit(limits)
 	for i := range conns {
@@ -469,7 +471,18 @@ func (w *world) stepMatch(n wire.Name, skip *peer, f Filter, how int) string {
 	if got, want := w.tb.MatchAll(&n, skip, f, nil), w.twin.matchAll(&n, skip, f); !slices.Equal(got, want) {
 		return fmt.Sprintf("MatchAll(%v, %v, %b) = %v, want %v", n, skip, f, got, want)
 	}
-	if got, want := w.tb.MatchOne(&n, skip, f), w.twin.matchOne(&n, skip, f); got != want {
+	at := w.tb.Place(&n, w.places[n.C])
+	if w.places[n.C] = at; at != w.tb.Place(&n, Place[peer]{}) {
+		return fmt.Sprintf("Place(%v) is not where it was, nor where it is", n)
+	}
+	if got, want := at.MatchAll(&n, skip, f, nil), w.twin.matchAll(&n, skip, f); !slices.Equal(got, want) {
+		return fmt.Sprintf("MatchAll(%v, %v, %b) at its place = %v, want %v", n, skip, f, got, want)
+	}
+	matchOne := w.tb.MatchOne
+	if w.steps%2 == 0 {
+		matchOne = at.MatchOne
+	}
+	if got, want := matchOne(&n, skip, f), w.twin.matchOne(&n, skip, f); got != want {
 		return fmt.Sprintf("MatchOne(%v, %v, %b) = %v, want %v", n, skip, f, got, want)
 	}
 	busy := func(c *peer) bool { return len(c.label)%2 == how%2 || strings.HasSuffix(c.label, "7") }
