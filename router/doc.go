@@ -13,7 +13,7 @@
 // # The journey of a message
 //
 //  1. Conn.receive (ingress.go): wire.Scan finds the header; hop.Link.Receive knows it or verifies and checks it.
-//  2. Conn.publish (publish.go): table.MatchOne or MatchAll, never the source.
+//  2. Conn.publish (publish.go): table.MatchOne or MatchAll, never the source, at the table.Place where the sender's name was found last.
 //  3. loop.deliverAll: a target of the same loop is served at once; another loop gets one event. Many targets are served
 //     in slices (fanout.go).
 //  4. hop.Link.Header: rewritten and signed for the target's link, or remembered.

@@ -8,6 +8,8 @@
 // never in between. All changes go through one mutex that no match takes. What an observer may see of order and
 // rotation is stated at MatchOne, MatchAll and Remove and checked against a plain model in twin_test.go.
 //
+// Who has many messages for one name keeps its Place: the prefix is looked for once, and again when it has gone.
+//
 // Cost, with n the prefixes, ids or connections at that level: matching and subscribing O(log n) everywhere, with a
 // base of 32 or 64, and not worse than 33 steps for a prefix and 22 for an id whatever values a peer makes up.
 package table
