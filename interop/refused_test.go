@@ -12,8 +12,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/session"
 )
 
-// brisk is a session in which what is not answered is given up after two seconds.
-var brisk = session.SessionOptions{Interval: 200 * time.Millisecond, Retries: 10}
+// brisk is a session in which what is not answered is given up after five seconds.
+var brisk = session.SessionOptions{Interval: 500 * time.Millisecond, Retries: 10}
 
 // awaitEvent waits for an event that match holds for.
 func awaitEvent(t *testing.T, s *session.Session, what string, match func(session.Event) bool) {

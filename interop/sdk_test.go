@@ -421,7 +421,7 @@ func TestGoLeadsAGroupWhoseMemberDies(t *testing.T) {
 			suffix := fmt.Sprint("-", plain)
 			b, c := n.member(t, "org/ns/b"+suffix), n.member(t, "org/ns/c"+suffix)
 			a := n.connect(t, "org/ns/moderator"+suffix)
-			o := session.SessionOptions{Plain: plain, Interval: 200 * time.Millisecond, Retries: 10}
+			o := session.SessionOptions{Plain: plain, Interval: 500 * time.Millisecond, Retries: 10}
 			g, err := a.OpenGroup(within(t), session.MustName(channel), o)
 			if err != nil {
 				t.Fatal(err)

@@ -160,11 +160,12 @@ func ExampleApp_Stop() {
 	defer net.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	echo(net.App("org/demo/bob"))
-	alice := net.App("org/demo/alice")
-	s := must(alice.Open(ctx, session.MustName("org/demo/bob"), session.SessionOptions{Interval: 10 * time.Millisecond}))
+	alice, bob := net.App("org/demo/alice"), net.App("org/demo/bob")
+	echo(bob)
+	s := must(alice.Open(ctx, bob.Name(), session.SessionOptions{}))
 
 	check(alice.Stop(ctx))
+	check(bob.Stop(ctx))
 	fmt.Println(s.Err())
 	fmt.Println(errors.Is(s.Err(), session.ErrClosed))
 	// Output:
@@ -447,7 +448,7 @@ func ExampleDelivery_Wait() {
 	defer cancel()
 	alice, bob := net.App("org/demo/alice"), net.App("org/demo/bob")
 	echo(bob)
-	s := must(alice.Open(ctx, bob.Name(), session.SessionOptions{Interval: 20 * time.Millisecond, Retries: 5}))
+	s := must(alice.Open(ctx, bob.Name(), session.SessionOptions{Interval: 200 * time.Millisecond, Retries: 5}))
 
 	d := must(s.Publish(ctx, session.Text("hello")))
 	fmt.Println(d.Wait(ctx))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session"
 	"github.com/seed31b3bfd0/slimgo/session/sessiontest"
@@ -46,7 +45,7 @@ func Example() {
 	defer cancel()
 	go func() { _ = echo(ctx, net.Options("org/ns/echo")) }()
 
-	s, err := net.App("org/ns/alice").Open(ctx, session.MustName("org/ns/echo"), session.SessionOptions{Plain: true, Interval: 100 * time.Millisecond})
+	s, err := net.App("org/ns/alice").Open(ctx, session.MustName("org/ns/echo"), session.SessionOptions{Plain: true})
 	if err != nil {
 		log.Fatal(err)
 	}
