@@ -3,6 +3,7 @@ package hop
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"testing"
 
@@ -22,6 +23,8 @@ type world struct {
 	flying []flight
 	counts [NumVerdicts]int
 	fresh  int
+
+	recalled int // headers whose names something was known about
 }
 
 // end is a link, its twin, and the headers that were sent on it.
@@ -231,6 +234,7 @@ func (w *world) publish(e *end) {
 	if !bytes.Equal(k.Raw(), h) {
 		w.t.Fatalf("%x is known as %x", h, k.Raw())
 	}
+	w.recall(e, k)
 	s := w.loops[e.loop]
 	var to []*end
 	for range w.IntN(5) {
@@ -256,6 +260,23 @@ func (w *world) publish(e *end) {
 			w.leave(t, k.Raw(), &k.Header, ttl)
 		}
 	}
+}
+
+// recall checks that what was found out about the names of k is about these on this link, and nothing else, and finds it out.
+func (w *world) recall(e *end, k *Known) {
+	var hd wire.Header
+	if err := wire.ParseHeader(k.Raw(), &hd); err != nil {
+		w.t.Fatal(err)
+	}
+	about := fmt.Sprint(e.twin.id, hd.Source.Name, hd.Dest.Name)
+	memo := crc32.ChecksumIEEE([]byte(about))
+	if k.Found != nil && k.Found != about || k.Found == nil && k.Memo != 0 || k.Found != nil && k.Memo != memo {
+		w.t.Fatalf("found out about %q, %d: %v, %d", about, memo, k.Found, k.Memo)
+	}
+	if k.Found != nil {
+		w.recalled++
+	}
+	k.Found, k.Memo = about, memo
 }
 
 // leave checks what h looks like as it leaves on t's link.
@@ -347,6 +368,7 @@ func TestMemoryDoesNotShow(t *testing.T) {
 	}{{"room for all", 1 << 20}, {"room for some", 30 << 10}, {"room for few", 4 << 10}, {"no room", -1}} {
 		t.Run(c.name, func(t *testing.T) {
 			var counts [NumVerdicts]int
+			recalled := 0
 			for seed := range uint64(2) {
 				w := newWorld(t, seed, c.memory)
 				for range 2500 {
@@ -355,6 +377,10 @@ func TestMemoryDoesNotShow(t *testing.T) {
 				for v, n := range w.counts {
 					counts[v] += n
 				}
+				recalled += w.recalled
+			}
+			if recalled < 20 {
+				t.Errorf("something was known about names %d times: not a fair sample", recalled)
 			}
 			for v, n := range counts {
 				if n < 20 {

@@ -7,7 +7,7 @@ import (
 )
 
 // Place is where the table has a prefix, for callers with many messages for one: the zero Place is nowhere. It is one pointer, and keeps
-// of a prefix that has gone its strings at most.
+// of a prefix that has gone nothing but the memory of its components.
 type Place[C any] struct{ leaf *leaf[prefix[C]] }
 
 // Place returns where n's prefix is now: at the place where it was, unless it has gone from there, or nowhere. was is zero or a result

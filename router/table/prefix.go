@@ -11,7 +11,7 @@ import (
 type prefix[C any] struct {
 	state atomic.Pointer[state[C]] // never nil once published; stored by the writer
 	wild  atomic.Uint64            // rotation of null-id matches
-	text  atomic.Pointer[Text]     // strings of the first subscriber that had any; nil: none. Stored once
+	text  atomic.Pointer[Text]     // strings of the first subscriber that had any; nil: none, as when nobody holds a name any more
 
 	// The writer's:
 

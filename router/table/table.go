@@ -182,7 +182,7 @@ func (t *Table[C]) leave(c *C, kind Kind, n *wire.Name) (last, gone bool) {
 	if p.n == 0 {
 		t.prefixes.remove(&k)
 		p.state.Store(t.gone)
-		t.budget.Count(0, -p.text.Load().Len())
+		t.budget.Count(0, -p.text.Swap(nil).Len()) // whoever keeps the place keeps no strings that nobody counts
 	}
 	return last, gone
 }
