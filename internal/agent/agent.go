@@ -62,6 +62,8 @@ type Plane struct {
 	Timeout time.Duration
 	// Ping is how long nothing has to come until it is asked for a sign of life, PingTimeout how long that may take; 0: 60 s and 20 s.
 	Ping, PingTimeout time.Duration
+	// Quiet is how long a control plane may say nothing, at first, that has ordered something; 0: 5 min.
+	Quiet time.Duration
 	// Backoff is the pause before the attempt that follows so many in a row that have failed, from 1 on. nil: 2 s.
 	Backoff func(failed int) time.Duration
 }
@@ -83,6 +85,8 @@ const (
 	defaultBackoff  = 2 * time.Second
 	pingTime        = 60 * time.Second
 	pingTimeout     = 20 * time.Second
+	quietTime       = 5 * time.Minute
+	longestQuiet    = 24 * time.Hour
 )
 
 // Agent is a running agent. Its methods are safe for all.

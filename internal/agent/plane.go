@@ -36,7 +36,9 @@ type plane struct {
 	news  news
 	tries attempts // of the goroutine of run
 
-	unanswered int // registrations that were not answered in time; of the goroutine that runs
+	// Of the goroutine of run:
+	unanswered int           // registrations that were not answered in time
+	longest    time.Duration // between two orders, while there was something that they ordered
 
 	mu      sync.Mutex
 	now     PlaneStatus   // guarded by mu
@@ -147,7 +149,7 @@ func (p *plane) attempt() error {
 	if err != nil {
 		return err
 	}
-	return p.registered(ctx, s, early)
+	return p.registered(ctx, cancel, s, early)
 }
 
 // client makes the connection that the one stream of an attempt goes over. failed hears of why it cannot connect.
@@ -263,7 +265,7 @@ func (p *plane) request(ctx context.Context) (*controllerpb.RegisterNodeRequest,
 }
 
 // registered is the life of a stream after the registration.
-func (p *plane) registered(ctx context.Context, s *stream, early []*controllerpb.ControlMessage) error {
+func (p *plane) registered(ctx context.Context, cancel func(), s *stream, early []*controllerpb.ControlMessage) error {
 	p.mu.Lock()
 	p.now.State, p.now.Since = "registered", time.Now()
 	p.now.Registrations++
@@ -288,13 +290,16 @@ func (p *plane) registered(ctx context.Context, s *stream, early []*controllerpb
 	sent := make(chan error, 1)
 	go func() { sent <- p.write(ctx, s) }()
 	var err error
+	w := &attention{plane: p, cancel: cancel}
+	defer w.end()
 	for _, m := range early {
+		w.ordered(m)
 		if err = s.take(m); err != nil {
 			break
 		}
 	}
 	if err == nil {
-		err = p.receive(s)
+		err = p.receive(s, w)
 	}
 	stop()
 	if e := <-sent; errors.Is(e, errLeft) {
@@ -304,12 +309,16 @@ func (p *plane) registered(ctx context.Context, s *stream, early []*controllerpb
 }
 
 // receive is stream.receive, with the answer to a goodbye.
-func (p *plane) receive(s *stream) error {
+func (p *plane) receive(s *stream, w *attention) error {
 	for {
 		m := &controllerpb.ControlMessage{}
 		if err := s.channel.RecvMsg(m); err != nil {
+			if forgotten := w.forgotten(); forgotten != nil {
+				return forgotten
+			}
 			return fmt.Errorf("the stream has ended: %w", explained(err))
 		}
+		w.ordered(m)
 		if m.GetDeregisterNodeResponse() != nil {
 			p.mu.Lock()
 			leaving := p.leaving
