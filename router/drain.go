@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 )
 
@@ -29,11 +30,81 @@ var stages = []stage{
 	{(*loop).markLines, (*loop).linesPassed},   // lines of the receivers' loops
 }
 
-// settle is forwardAll, for one at a time: there is one mark in each stage.
-func (n *Node) settle(ctx context.Context) error {
-	n.settling.Lock()
-	defer n.settling.Unlock()
-	return n.forwardAll(ctx)
+// settle is forwardAll, which many may wait for.
+func (n *Node) settle(ctx context.Context) error { return n.settling.wait(ctx, n.forwardAll) }
+
+// settling has one forwardAll run at a time, since there is one mark in each stage, and one for all who wait: it asks the kernel about
+// every socket, and a thousand links may be closed at once. The zero value is ready. Safe for all.
+type settling struct {
+	mu            sync.Mutex
+	current, next *settleRound // guarded by mu; who comes while one is current shares the next
+}
+
+// settleRound is one forwardAll.
+type settleRound struct {
+	done chan struct{} // closed when it is over
+	err  error         // before that
+}
+
+// wait returns when a forward that began after the call is over, within ctx. The first who waits for a round runs it; where its time
+// ends, another one does.
+func (s *settling) wait(ctx context.Context, forward func(context.Context) error) error {
+	for {
+		r, before, leads := s.join()
+		switch {
+		case !leads:
+			select {
+			case <-r.done:
+				if r.err == nil {
+					return nil
+				}
+			case <-ctx.Done():
+			}
+		case before != nil:
+			select {
+			case <-before.done:
+			case <-ctx.Done():
+			}
+			fallthrough
+		default:
+			return s.run(ctx, r, forward)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// join returns the round that the caller waits for, which it runs if leads, after before.
+func (s *settling) join() (r, before *settleRound, leads bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.next != nil:
+		return s.next, nil, false
+	case s.current == nil:
+		s.current = &settleRound{done: make(chan struct{})}
+		return s.current, nil, true
+	}
+	s.next = &settleRound{done: make(chan struct{})}
+	return s.next, s.current, true
+}
+
+func (s *settling) run(ctx context.Context, r *settleRound, forward func(context.Context) error) error {
+	r.err = context.Canceled // unless forward returns
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.current == r { // else its time has ended before its turn
+			s.current = s.next
+		}
+		s.next = nil
+		close(r.done)
+	}()
+	if r.err = ctx.Err(); r.err == nil {
+		r.err = forward(ctx)
+	}
+	return r.err
 }
 
 // forwardAll lets what has come until now reach the queues of its receivers: nothing that a peer has sent, and our

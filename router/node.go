@@ -50,7 +50,7 @@ type Node struct {
 	listening listeners
 	changing  sync.Mutex // from Prepare to the end of the change
 	rules     Rules      // guarded by changing
-	settling  sync.Mutex // for forwardAll
+	settling  settling   // of forwardAll
 	ending    context.Context
 	end       context.CancelFunc // of ending, when Shutdown has begun
 
