@@ -66,7 +66,7 @@ func (g *fileGrant) token(ctx context.Context) (*token, error) {
 		refresh = g.unkept
 		g.keep(l, refresh)
 	}
-	if t := g.cached(time.Now()); t != nil && time.Until(t.expires) > t.life/3 { // another process has been here
+	if t := g.cached(time.Now()); t != nil && t.left() > t.life/3 { // another process has been here
 		return t, nil
 	}
 	if refresh == g.revoked {
@@ -146,11 +146,11 @@ func (g *fileGrant) cached(now time.Time) *token {
 	if json.Unmarshal(b, &c) != nil || c.Iat == nil || c.Exp == nil || *c.Exp <= *c.Iat || *c.Exp-*c.Iat > int64(maxLife/time.Second) {
 		return nil
 	}
-	t := &token{access: access, expires: time.Unix(*c.Exp, 0), life: time.Duration(*c.Exp-*c.Iat) * time.Second}
-	if !now.Before(t.expires) || now.Before(time.Unix(*c.Iat, 0).Add(-margin)) {
+	left := time.Unix(*c.Exp, 0).Sub(now)
+	if left <= 0 || now.Before(time.Unix(*c.Iat, 0).Add(-margin)) {
 		return nil
 	}
-	return t
+	return newToken(access, "", now, left, time.Duration(*c.Exp-*c.Iat)*time.Second)
 }
 
 // loginGrant is the grant refresh_token with what `slimctl login` has left, which is read for the first token and when that is

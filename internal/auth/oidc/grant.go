@@ -147,21 +147,21 @@ func readToken(r *fetch.Reply, now time.Time) (*token, error) {
 	case err != nil:
 		return nil, err
 	}
-	t := &token{life: usualLife}
-	if t.access, _ = m["access_token"].(string); t.access == "" {
+	access, _ := m["access_token"].(string)
+	if access == "" {
 		return nil, errors.New("no token available: the answer of the token endpoint has no access_token")
 	}
-	if err := checkToken(t.access); err != nil {
+	if err := checkToken(access); err != nil {
 		return nil, fmt.Errorf("the access_token of the provider %w", err)
 	}
-	t.refresh, _ = m["refresh_token"].(string)
+	refresh, _ := m["refresh_token"].(string)
+	life := usualLife
 	if n, ok := m["expires_in"].(json.Number); ok { // nothing else counts, as upstream: no text, no fraction
 		if seconds, err := strconv.ParseUint(n.String(), 10, 64); err == nil {
-			t.life = time.Duration(min(seconds, uint64(maxLife/time.Second))) * time.Second
+			life = time.Duration(min(seconds, uint64(maxLife/time.Second))) * time.Second
 		}
 	}
-	t.expires = now.Add(t.life)
-	return t, nil
+	return newToken(access, refresh, now, life, life), nil
 }
 
 // checkToken refuses what no header can carry.

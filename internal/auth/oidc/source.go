@@ -73,10 +73,20 @@ type grant interface {
 
 // token is what a provider gives.
 type token struct {
-	access, refresh string // refresh may be empty
-	expires         time.Time
+	access, refresh string    // refresh may be empty
+	expires         time.Time // by the clock that runs evenly, and
+	until           time.Time // by that of the wall, which has gone on when a machine wakes up
 	life            time.Duration
 }
+
+// newToken is one that has come, or was found, at now.
+func newToken(access, refresh string, now time.Time, left, life time.Duration) *token {
+	expires := now.Add(left)
+	return &token{access, refresh, expires, expires.Round(0), life}
+}
+
+// left is how long t is good, whichever clock says so.
+func (t *token) left() time.Duration { return min(time.Until(t.expires), time.Until(t.until)) }
 
 // errRevoked is final until somebody logs in again.
 var errRevoked = errors.New("refresh token revoked or expired")
@@ -169,7 +179,7 @@ func (s *Source) header(old bool) (string, error) {
 	defer s.mu.Unlock()
 	left := time.Duration(0)
 	if s.now != nil {
-		left = time.Until(s.now.expires)
+		left = s.now.left()
 	}
 	switch {
 	case s.closed:
@@ -216,7 +226,7 @@ func (s *Source) renew(ctx context.Context) time.Duration {
 		s.mu.Lock()
 		s.now, s.err, s.resume = t, nil, time.Time{}
 		s.mu.Unlock()
-		return max(time.Until(t.expires)-t.life/3, minRenewal) // of a token that was found in a file, less than two thirds are left
+		return max(t.left()-t.life/3, minRenewal) // of a token that was found in a file, less than two thirds are left
 	}
 	wait := s.backoff.failed()
 	if errors.Is(err, errRevoked) {

@@ -215,6 +215,34 @@ func TestRenewal(t *testing.T) {
 	})
 }
 
+// A token whose end one of the two clocks has passed is renewed before it is shown: that of the wall goes on while a machine sleeps, and may
+// be put forward or back.
+func TestRenewalAfterAClockHasJumped(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		even, wall time.Duration // until the end, by each clock
+		want       string
+	}{
+		{"both agree", time.Hour, time.Hour, "Bearer FOUND"},
+		{"the wall's has jumped forward", time.Hour, -time.Minute, "Bearer NEW"},
+		{"the wall's has jumped back", -time.Minute, time.Hour, "Bearer NEW"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWeb()
+				w.tokens(`{"access_token":"NEW"}`)
+				s := w.source(t, SourceOptions{ClientID: "x", ClientSecret: "y"})
+				now := time.Now()
+				s.seed(&token{access: "FOUND", expires: now.Add(c.even), until: now.Add(c.wall).Round(0), life: time.Hour})
+				s.used.Do(func() {}) // as if it had been used before
+				if got := s.show(t.Context()); got != c.want {
+					t.Errorf("shows %s, want %s", got, c.want)
+				}
+			})
+		})
+	}
+}
+
 // Upstream's client dies for good when its first fetch fails, and sends requests without a token from then on.
 func TestStartFailureIsRepaired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
