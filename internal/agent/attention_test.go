@@ -24,7 +24,9 @@ func TestSilenceOfAControlPlane(t *testing.T) {
 		after time.Duration
 		m     *controllerpb.ControlMessage
 	}
-	each := func(pause time.Duration, n int, m *controllerpb.ControlMessage) (all []step) { return slices.Repeat([]step{{pause, m}}, n) }
+	each := func(pause time.Duration, n int, m *controllerpb.ControlMessage) (all []step) {
+		return slices.Repeat([]step{{pause, m}}, n)
+	}
 	const minute, day = time.Minute, 24 * time.Hour
 	for _, c := range []struct {
 		name    string
