@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -28,6 +29,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue { // those side by side wait for most of their time
+		_ = f.Value.Set("8")
+	}
 	goleak.VerifyTestMain(m, // but for a pool of gnet's that nobody uses
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
@@ -400,7 +405,7 @@ func TestLinkUnderANewID(t *testing.T) {
 	endpoint := far.About().Listeners[0]
 	x.order(t, "1", []*controllerpb.Connection{wantLink("old", endpoint)}, []*controllerpb.Route{wantRoute("old", alice)})
 	lost := make(chan bool)
-	stop := make(chan struct{})
+	stop, moved := make(chan struct{}), make(chan struct{})
 	go func() {
 		was := false
 		for {
@@ -408,6 +413,8 @@ func TestLinkUnderANewID(t *testing.T) {
 			case <-stop:
 				lost <- was
 				return
+			case <-moved: // it is the link that is waited for, a while
+				time.Sleep(100 * time.Microsecond)
 			default:
 			}
 			was = was || len(holders(n, alice)) == 0
@@ -419,6 +426,7 @@ func TestLinkUnderANewID(t *testing.T) {
 	x.order(t, "2", []*controllerpb.Connection{wantLink("new", endpoint)}, nil)
 	x.order(t, "3", []*controllerpb.Connection{wantLink("new", endpoint)}, []*controllerpb.Route{wantRoute("new", bob)})
 	until(t, "the route has moved", func() bool { return slices.Equal(holders(n, alice), []string{"new"}) })
+	close(moved)
 	until(t, "the old link is closed", func() bool {
 		for _, l := range n.Links() {
 			if l.ID == "old" {

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -24,7 +25,7 @@ func TestNamesThatALinkTakesWithIt(t *testing.T) {
 	t.Parallel() // it waits for most of its time
 	p := startCP(t, "127.0.0.1:0")
 	n, far := startNode(t, "near"), startNode(t, "far")
-	startAgent(t, n, Options{Node: holding{n, alice}}, p.ln.Addr().String())
+	a := startAgent(t, n, Options{Node: holding{n, alice}}, p.ln.Addr().String())
 	endpoint, bob := far.About().Listeners[0], wire.Text("org", "ns", "bob")
 	order := func(x *call, id, link string, names ...wire.NameText) {
 		t.Helper()
@@ -47,6 +48,15 @@ func TestNamesThatALinkTakesWithIt(t *testing.T) {
 	}
 	reminded := func() uint64 { return far.Stats().Dropped[router.ReasonTTL] }
 	until(t, "the other end is reminded", func() bool { return reminded() > 0 })
+	a.desk.post(func(d *desk) { // its time passes at once
+		for i := range d.reminders {
+			r := &d.reminders[i]
+			if left := time.Until(r.until); left > believed {
+				t.Errorf("the routes stay for another %v", left)
+			}
+			r.until = time.Now()
+		}
+	})
 	until(t, "nothing is left", func() bool { return len(holders(n, alice)) == 0 })
 	if got := reminded(); got != 1 {
 		t.Errorf("%d subscriptions without a hop left, want one", got)
