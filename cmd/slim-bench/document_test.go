@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
@@ -64,11 +65,17 @@ func fields(t reflect.Type, found map[string]bool) {
 	}
 }
 
-// measuredHere is what running scenarios prints, small, on a node in this process. On a busy machine so small a
-// measurement may see nothing, or end early, and the run is not valid; what it prints is described all the same.
+// measuredHere is what running scenarios prints, small, on a node of its own: in a process that does something else, too, memory does
+// not settle, which is waited for. On a busy machine so small a measurement may see nothing, or end early, and the run is not valid;
+// what it prints is described all the same.
 func measuredHere(t *testing.T, args ...string) string {
 	t.Helper()
-	args = append([]string{"run", "--target", node(t), "--pid", strconv.Itoa(os.Getpid()), "--duration", "100ms", "--warmup", "10ms",
+	n, err := process.Start(t.Context(), process.Command{Text: process.Quote(os.Args[0]) + " play-node {config}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = n.Stop() }()
+	args = append([]string{"run", "--target", n.Addr, "--pid", strconv.Itoa(n.PID()), "--duration", "100ms", "--warmup", "10ms",
 		"--floor=false", "--quiet", "--output", "json"}, args...)
 	code, stdout, stderr := slimBench(t, args...)
 	switch {
