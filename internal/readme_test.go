@@ -182,8 +182,9 @@ func checkout(t *testing.T) string {
 
 // withoutCopies has a shell build the programs out of this tree instead of its copy in dir, whose packages nobody has compiled yet:
 // the same sources, but by go run, whose programs are kept in the cache of what is built: nothing is linked before something has
-// changed. Only the examples are taken from dir, where they may have been changed. With the build tag interop all is built where a
-// reader builds it, by the command that stands there.
+// changed, and what has is linked side by side. The programs do not tell of their commit, which would be a change of all. Only the
+// examples are taken from dir, where they may have been changed. With the build tag interop all is built where a reader builds it, by
+// the command that stands there.
 func withoutCopies(t *testing.T, dir string) {
 	t.Helper()
 	if withPython {
@@ -212,8 +213,12 @@ mkdir -p "$out"
 cd '%s'
 for pattern; do
   case $pattern in */...) set -- "${pattern%%...}"*/ ;; *) set -- "$pattern" ;; esac
-  for main; do '%s' run -overlay '%s/overlay.json' -exec cp "$main" "$out"; done
+  for main; do
+    '%s' run -buildvcs=false -overlay '%s/overlay.json' -exec cp "$main" "$out" &
+    running="$running $!"
+  done
 done
+for one in $running; do wait "$one"; done
 `, root(t), program, bin))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 }
