@@ -176,6 +176,7 @@ func TestNamesAreKnownByOneRound(t *testing.T) {
 
 // Of a node that is killed and comes back late the others are measured on, and one that does not come back is told of by its own words.
 func TestNodeThatComesBackLateOrNever(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	for again, want := range map[string]string{"sleep 1": "", "echo no second time; exit 1": "no second time"} {
 		t.Run(again, func(t *testing.T) {
 			t.Parallel()
@@ -190,6 +191,7 @@ func TestNodeThatComesBackLateOrNever(t *testing.T) {
 			}
 			p := quick(func(p *result.Params) {
 				p.Nodes, p.Names, p.SetupLimit, p.Duration = 3, 200, time.Minute, 60*time.Millisecond
+				p.Rate = 500 // while the node is away nothing else is looked at
 			})
 			if _, err = joining(t.Context(), g, p); err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
 				t.Errorf("%v, want %q", err, want)

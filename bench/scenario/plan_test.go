@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue { // those side by side wait for most of their time
-		_ = f.Value.Set("6")
+		_ = f.Value.Set("8")
 	}
 	// Most that tests make is garbage soon.
 	debug.SetGCPercent(400)
