@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	tokens "github.com/seed31b3bfd0/slimgo/internal/auth/jwt"
 	"github.com/seed31b3bfd0/slimgo/internal/watch"
@@ -29,6 +30,8 @@ type SelfSignedOptions struct {
 	Binding string
 	// Logger is told when files change, and of what is wrong with them; nil: nobody is.
 	Logger *slog.Logger
+
+	settle time.Duration // of what watches files, by tests
 }
 
 // SelfSigned is an app's identity that rests on an Ed25519 key of its own, and on a list of keys that it trusts. It is a
@@ -130,6 +133,7 @@ func (s *SelfSigned) open(key ed25519.PrivateKey) error {
 		binding = BindEnforce
 	}
 	w := watching(s.o.Logger)
+	w.Settle = s.o.settle
 	tell := w.Told
 	w.Told = func(n tokens.Notice) {
 		if tell != nil {
@@ -149,7 +153,7 @@ func (s *SelfSigned) open(key ed25519.PrivateKey) error {
 	ctx, end := context.WithCancel(context.Background())
 	s.end = end
 	if file := s.o.PrivateKey.file; file != "" {
-		watcher := watch.Watcher{Files: func() []string { return []string{file} }, Look: s.look}
+		watcher := watch.Watcher{Files: func() []string { return []string{file} }, Look: s.look, Settle: s.o.settle}
 		s.watching.Go(func() { watcher.Run(ctx, nil) })
 	}
 	return nil

@@ -333,7 +333,7 @@ func TestListThatChanges(t *testing.T) {
 	replace(t, path, list(alice, bob))
 	var log safeBuffer
 	me := alice.identity(t, func(o *SelfSignedOptions) {
-		o.TrustedKeys, o.Logger = File(path), slog.New(slog.NewTextHandler(&log, nil))
+		o.TrustedKeys, o.Logger, o.settle = File(path), slog.New(slog.NewTextHandler(&log, nil)), 50*time.Millisecond
 	})
 	text := token(t, bob.identity(t, nil, bob))
 	believed := func() bool { _, err := me.Verify(t.Context(), text); return err == nil }
@@ -373,7 +373,7 @@ func TestPrivateKeyThatChanges(t *testing.T) {
 	replace(t, path, alice.pem)
 	var log safeBuffer
 	me := alice.identity(t, func(o *SelfSignedOptions) {
-		o.PrivateKey, o.Logger = File(path), slog.New(slog.NewTextHandler(&log, nil))
+		o.PrivateKey, o.Logger, o.settle = File(path), slog.New(slog.NewTextHandler(&log, nil)), 50*time.Millisecond
 	}, alice, bob)
 	stays := func() {
 		t.Helper()
