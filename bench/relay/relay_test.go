@@ -159,6 +159,7 @@ func (g *rig) full(look *time.Ticker) {
 
 // What waited for a receiver that dies holds its feeder no more.
 func TestReceiverThatDiesStalledLetsTheFeederGo(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	g := newRig(t, start(t), 2, 16<<10, true)
 	g.conns[0].Pace(0)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -169,6 +170,7 @@ func TestReceiverThatDiesStalledLetsTheFeederGo(t *testing.T) {
 	g.full(look)
 	n := g.sender.Sent() + 1000
 	_ = g.conns[0].Close()
+	look.Reset(time.Millisecond)
 	for limit := time.Now().Add(time.Minute); g.receivers[1].From(0).Seen().Next < n; <-look.C {
 		if time.Now().After(limit) {
 			t.Fatalf("%d of %d came to the other", g.receivers[1].From(0).Seen().Next, n)
@@ -182,6 +184,7 @@ func TestReceiverThatDiesStalledLetsTheFeederGo(t *testing.T) {
 
 // A receiver that does not read holds the feeder, not the memory of the relay; when it reads again, nothing is missing.
 func TestStalledReceiverHoldsTheFeeder(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	g := newRig(t, start(t), 2, 16<<10, true)
 	g.send(t, 100, 16)
 	g.conns[0].Pace(0)
@@ -196,6 +199,7 @@ func TestStalledReceiverHoldsTheFeeder(t *testing.T) {
 	}
 	g.conns[0].Pace(-1)
 	n := g.sender.Sent() + 1000
+	look.Reset(time.Millisecond)
 	for g.sender.Acknowledged() < n {
 		<-look.C
 	}

@@ -65,6 +65,7 @@ var public = bytes.Repeat([]byte{4}, 65)
 
 // Workloads of a trust domain hold encrypted sessions; those of another one, and those who are not listed, are not let in. Rules: P-id-10.
 func TestSessions(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	d, foreign := spiretest.NewDomain(t, domain), spiretest.NewDomain(t, "b.example")
 	net := sessiontest.New(t, sessiontest.Options{})
 	alice := net.App("org/ns/alice", as(identity(t, workload(t, d, "alice", time.Hour))))
@@ -201,6 +202,7 @@ func (l *lines) String() string {
 
 // An API that is away, or knows no identity, is no defect of options: it is asked when a token is needed, and said to be away.
 func TestAPIThatIsAway(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	d := spiretest.NewDomain(t, domain)
 	api := spiretest.New(t)
 	var log lines
