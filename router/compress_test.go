@@ -236,7 +236,7 @@ func TestGRPCGoIsDialled(t *testing.T) {
 
 // coder/websocket compresses by permessage-deflate, whatever the context, and gets such messages.
 func TestWebSocketsCompress(t *testing.T) {
-	n, ways := startWays(t, Options{Loops: 2})
+	n, ways := startWays(t, Options{Loops: 2, StallTimeout: hang, HoldTimeout: hang})
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	a, _ := coder(t, ctx, ways[1].host(), websocket.CompressionNoContextTakeover)

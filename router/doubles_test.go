@@ -219,11 +219,7 @@ func dialWebSocket(r *rig, loop int) far {
 // connectWS opens a socket and asks for a WebSocket.
 func (r *rig) connectWS(loop int, path string) *webSocketFar {
 	r.t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
+	fds := r.pair()
 	f := &webSocketFar{r: r, loop: r.loops[loop], fd: fds[1]}
 	f.sock = f.loop.Attach(fds[0], r.n.loops[loop].group.AcceptWS("/"))
 	f.cli.Init(ws.Client, &ws.Settings{Seed: [32]byte{1}})

@@ -168,7 +168,7 @@ func (p *peer) blackHole(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
+	p.r.files = append(p.r.files, fd)
 	p.loop.Redirect(p.sock, fd)
 	p.paused = true
 }

@@ -39,6 +39,7 @@ type rig struct {
 	who    *auth.Identity // of peers that connect
 	secure bool           // peers that connect speak TLS
 	buf    []byte         // what all read into
+	files  []int          // descriptors, which stay open for as long as a socket may write to one: others would get its number
 }
 
 func newRig(t testing.TB, loops int, o Options) *rig {
@@ -60,6 +61,9 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 			p.abandon()
 		}
 		r.settle()
+		for _, fd := range r.files {
+			_ = unix.Close(fd)
+		}
 	})
 	return r
 }
@@ -138,6 +142,17 @@ type peer struct {
 	tls     *memoryTLS // nil: none
 }
 
+// pair returns the descriptors of two ends that do not block, which the rig closes.
+func (r *rig) pair() [2]int {
+	r.t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.files = append(r.files, fds[:]...)
+	return fds
+}
+
 // connect opens a socket on a loop without a stream.
 func (r *rig) connect(loop int) *peer {
 	r.t.Helper()
@@ -147,12 +162,8 @@ func (r *rig) connect(loop int) *peer {
 // connectBy is connect to a listener with that handler.
 func (r *rig) connectBy(loop int, h netloop.Handler) *peer {
 	r.t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	fds := r.pair()
 	p := &peer{r: r, fd: fds[1], loop: r.loops[loop], buf: r.buf}
-	r.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
 	if r.secure {
 		p.sock, p.tls = attachTLS(r.t, p.loop, fds[0], h)
 	} else {

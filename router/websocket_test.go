@@ -366,7 +366,7 @@ func allocsByWebSocket(t *testing.T, kind, loops, source, dest, size int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = unix.Close(null) })
+	r.files = append(r.files, null)
 	for _, x := range []*app{a, b} {
 		x.pause(true)
 		x.ws().loop.Redirect(x.ws().sock, null)

@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -31,11 +29,7 @@ func awaitWebSocket(r *rig, loop int) far { return awaitWebSocketAs(r, loop, tab
 
 func awaitWebSocketAs(r *rig, loop int, kind table.Kind) *webSocketFar {
 	r.t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
+	fds := r.pair()
 	l := Link{Endpoint: "test", ID: "link", Kind: kind, Call: transport.Call{WebSocket: true, Authority: "test"}}
 	o := &outgoing{dialer: &Dialer{node: r.n, link: l, ctx: r.t.Context()}, up: make(chan *Conn, 1), over: make(chan outcome, 1)}
 	f := &webSocketFar{r: r, loop: r.loops[loop], fd: fds[1], out: o}

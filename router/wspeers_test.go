@@ -173,7 +173,7 @@ func (plainCodec) Unmarshal(b []byte, v any) error {
 
 // Libraries that nobody here wrote talk through the node, each way, with messages of all sizes; the counts match.
 func TestLibrariesTalkThroughTheNode(t *testing.T) {
-	n, ways := startWays(t, Options{Loops: 2})
+	n, ways := startWays(t, Options{Loops: 2, StallTimeout: hang, HoldTimeout: hang})
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	c, conn := coder(t, ctx, ways[1].host())
