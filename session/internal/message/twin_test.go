@@ -386,7 +386,7 @@ func (f *twin) next() bool {
 		return false
 	}
 	num, typ, n := protowire.ConsumeTag(f.b)
-	if n < 0 {
+	if n < 0 || num > protowire.MaxValidNumber {
 		f.fail("", ErrForm)
 		return false
 	}
