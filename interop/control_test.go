@@ -191,10 +191,23 @@ func (p *plane) untilNoRoute(t *testing.T, name string) {
 }
 
 // mixtures are the kinds of two nodes.
-var mixtures = []struct {
+var mixtures = []mixture{{"ours alone", ours, ours}, {"ours and upstream's", ours, upstream}, {"upstream's alone", upstream, upstream}}
+
+type mixture struct {
 	name string
 	a, b kind
-}{{"ours alone", ours, ours}, {"ours and upstream's", ours, upstream}, {"upstream's alone", upstream, upstream}}
+}
+
+// linked starts a control plane and two nodes of two domains, the first of which dials the other, and waits for their link.
+func (x mixture) linked(t *testing.T) (p *plane, a, b *gateway) {
+	t.Helper()
+	p = startPlane(t, fullMesh)
+	b = p.startGateway(t, x.b, "dom-b", gatewayOptions{})
+	p.untilConnected(t, 1)
+	a = p.startGateway(t, x.a, "dom-a", gatewayOptions{}) // who comes last dials
+	p.untilLinks(t, 1)
+	return p, a, b
+}
 
 // masked is a list of slimctl with what differs between two runs taken out: ids of links, ports, and so widths of columns.
 func masked(s string) string {
@@ -338,11 +351,7 @@ func TestControlPlaneIsKilled(t *testing.T) {
 	for _, x := range mixtures {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
-			p := startPlane(t, fullMesh)
-			b := p.startGateway(t, x.b, "dom-b", gatewayOptions{})
-			p.untilConnected(t, 1)
-			a := p.startGateway(t, x.a, "dom-a", gatewayOptions{}) // who comes last dials
-			p.untilLinks(t, 1)
+			p, a, b := x.linked(t)
 			echo := b.app(t, "echo", "org/ns/echo")
 			p.untilRoute(t, a, echo.name)
 			const rate = 100

@@ -88,11 +88,7 @@ func TestSessionsWhileAControlPlaneStartsAnew(t *testing.T) {
 		}
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
-			p := startPlane(t, fullMesh)
-			b := p.startGateway(t, x.b, "dom-b", gatewayOptions{})
-			p.untilConnected(t, 1)
-			a := p.startGateway(t, x.a, "dom-a", gatewayOptions{}) // who comes last dials
-			p.untilLinks(t, 1)
+			p, a, b := x.linked(t)
 
 			leader, member, guest := a.connect(t, "org/ns/leader"), b.connect(t, "org/ns/member"), b.connect(t, "org/ns/guest")
 			atMember, atGuest := listen(t, member), listen(t, guest)
