@@ -35,6 +35,7 @@ func (p *peer) offer(n int) bool {
 
 // Rules: P-press-7.
 func TestGroupGoesOnWhileAMemberIsNotKnownToBeStalled(t *testing.T) {
+	t.Parallel() // beside those that wait
 	sizes := []int{60, 1000, 10_000, 30_000}
 	if slower {
 		sizes = []int{1000, 30_000}
@@ -132,6 +133,7 @@ func TestManyMembersAdvanceAsOne(t *testing.T) {
 
 // A member just above the floor that returns its window in lumps gets all there is, whatever its senders are let.
 func TestMemberThatReturnsLumpsLosesNothing(t *testing.T) {
+	t.Parallel() // beside those that wait
 	length := 20 * time.Second
 	switch {
 	case slower:

@@ -17,6 +17,7 @@ func (r *rig) local(loop int) *app { return &app{far: r.attach(loop), r: r} }
 // An app in the process and one behind a socket send to each other, whatever the size: what comes from the process has not made a
 // hop, and what goes there is not signed. Rules: P-ttl-1, P-mac-8.
 func TestLocalAndOthers(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, where := range placements {
 		for _, size := range []int{8, 5_000, 300_000, 3 << 20} {
 			t.Run(fmt.Sprint(where.name, "/", size), func(t *testing.T) {

@@ -282,6 +282,7 @@ func TestBundledMessagesKeepTheirHeaders(t *testing.T) {
 // behind
 // it, and who wants to hear of one still does. Rules: P-fwd-6.
 func TestNothingOvertakesAFanout(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, size := range []int{10, maxBundled + 1000} {
 		r := newRig(t, 2, Options{})
 		a := r.dial(0)

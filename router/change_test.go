@@ -94,6 +94,7 @@ func TestListenersComeAndGo(t *testing.T) {
 
 // What the kernel has acknowledged to one who came by a removed endpoint arrives, read or not. Rules: P-end-3, P-end-7.
 func TestWhatWasSentByARemovedEndpointArrives(t *testing.T) {
+	t.Parallel() // beside those that wait
 	const count = 3000
 	for range 5 {
 		n := startOn(t, "127.0.0.1:0", "[::1]:0")

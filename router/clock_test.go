@@ -93,6 +93,7 @@ func TestClockStopsWhenALittleRoomIsUsed(t *testing.T) {
 
 // Looks at thousands of receivers do not hold the loop up, and none is left out.
 func TestLooksAreMadeInSlices(t *testing.T) {
+	t.Parallel() // beside those that wait
 	const count = 300
 	r := newRig(t, 1, Options{ConnBuffer: 16 << 10})
 	r.window = 1

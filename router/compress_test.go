@@ -38,6 +38,7 @@ func letter(c *caller, to wire.NameText, i, n int) []byte {
 
 // Nodes of ours compress what goes between them, both ways, and nothing is refused on the way there. Rules: P-comp-2.
 func TestNodesCompressBetweenThem(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, e := range []compress.Encoding{compress.Gzip, compress.Zstd, compress.Snappy, compress.Deflate} {
 		t.Run(e.String(), func(t *testing.T) {
 			way := &dialWays[0]
@@ -83,6 +84,7 @@ func TestNodesCompressBetweenThem(t *testing.T) {
 
 // Without the key a link is as it was, and so it is to a node that does without.
 func TestNodesThatDoNotCompress(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for name, tc := range map[string]struct {
 		offer        bool
 		plain, other bool
@@ -163,6 +165,7 @@ func TestDialledAnswersThatAreCompressed(t *testing.T) {
 
 // grpc-go, with gzip as its default, sends compressed messages of any size, and gets some. Rules: P-comp-1.
 func TestGRPCGoCompresses(t *testing.T) {
+	t.Parallel() // beside those that wait
 	n := start(t, Options{Loops: 2})
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
@@ -236,6 +239,7 @@ func TestGRPCGoIsDialled(t *testing.T) {
 
 // coder/websocket compresses by permessage-deflate, whatever the context, and gets such messages.
 func TestWebSocketsCompress(t *testing.T) {
+	t.Parallel() // beside those that wait
 	n, ways := startWays(t, Options{Loops: 2, StallTimeout: hang, HoldTimeout: hang})
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
@@ -266,6 +270,7 @@ func TestWebSocketsCompress(t *testing.T) {
 
 // Bombs are counted, and their senders told. Rules: P-comp-6.
 func TestBombsThroughWebSocket(t *testing.T) {
+	t.Parallel() // beside those that wait
 	var c compress.Compressor
 	part := c.Append(nil, compress.Deflate, nil, make([]byte, compress.Most))
 	bomb := bytes.Repeat(append(part, "\x00\x00\xff\xff"...), 8192) // 1 GiB

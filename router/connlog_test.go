@@ -230,6 +230,7 @@ func TestForgedStringsAreNotTold(t *testing.T) {
 
 // What one peer can make a node log in a minute is bounded, whatever it does and however often it comes.
 func TestPeersCannotFillTheLog(t *testing.T) {
+	t.Parallel() // beside those that wait
 	j := newJournal(slog.LevelDebug)
 	r := newRig(t, 1, Options{Log: j.log()})
 	bad := wire.AppendPublish(nil, header(alice, bob, 1, "id"), testSession, nil) // unsigned

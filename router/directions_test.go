@@ -43,6 +43,7 @@ var pingFrame = []byte{0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}
 // A client that publishes and leaves is gone when the node reads the first of it: the answers to its PINGs fail. All
 // that the node's kernel has acknowledged arrives all the same. Rules: P-end-6.
 func TestAllThatASenderLeftBehindIsForwarded(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for how, leave := range map[string]func(*caller){
 		"close": func(p *caller) { _ = p.c.Close() },
 		"reset": func(p *caller) { reset(p.t, p.c) },

@@ -48,6 +48,7 @@ func (r *rig) forward(t *testing.T) {
 
 // Wherever a message is when a node is told to stop, it is waited for. Rules: P-end-3.
 func TestEveryPlaceOfAMessageIsWaitedFor(t *testing.T) {
+	t.Parallel()                  // beside those that wait
 	const members = 6 * lookEvery // half of them on each loop: more than a turn serves
 	for _, tc := range []struct {
 		where   string

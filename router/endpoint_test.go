@@ -70,6 +70,7 @@ func TestCheckEndpoints(t *testing.T) {
 
 // A start whose endpoints are in each other's way says which, and not that another process is.
 func TestEndpointsInEachOthersWay(t *testing.T) {
+	t.Parallel() // beside those that wait
 	n, err := Start(t.Context(), Options{Listen: []string{"0.0.0.0:46399", "127.0.0.1:46399"}})
 	if err == nil {
 		_ = n.Shutdown(t.Context())

@@ -66,6 +66,7 @@ func TestFanoutWhoseReceiversHaveLeftIsCounted(t *testing.T) {
 
 // At debug an operator reads where a message went that reaches nobody, whether it had to wait or not.
 func TestNoMatchIsLoggedAfterAWaitToo(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, fanout := range []uint32{1, 256} {
 		var log bytes.Buffer
 		r := newRig(t, 1, Options{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
@@ -90,6 +91,7 @@ func TestNoMatchIsLoggedAfterAWaitToo(t *testing.T) {
 // What a callback delivers is bounded by what it costs: long messages have the clock read more often, and long headers,
 // which are hashed for each receiver, count four times.
 func TestHeavyMessagesSpendTheBudgetSooner(t *testing.T) {
+	t.Parallel() // beside those that wait
 	const members = 2 * lookEvery
 	for _, tc := range []struct {
 		what           string

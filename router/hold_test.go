@@ -50,6 +50,7 @@ const justAbove = DefaultStallRate * 11 / 10 / 40 // bytes in 25 ms
 //
 // Rules: P-press-5.
 func TestMemberThatHoldsItsGroupUpIsStalled(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {
 			r, a, members := slowGroup(t, Options{HoldTimeout: time.Second}, where.loops, where.dest, justAbove, 0)
@@ -70,6 +71,7 @@ func TestMemberThatHoldsItsGroupUpIsStalled(t *testing.T) {
 }
 
 func TestWhoIsNotStalledForHoldingOthersUp(t *testing.T) {
+	t.Parallel()                  // beside those that wait
 	const long = 15 * time.Second // whoever is stalled for that is after two
 	for _, tc := range []struct {
 		name  string

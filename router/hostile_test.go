@@ -38,6 +38,7 @@ func TestPageWithoutWindowWaitsForIt(t *testing.T) {
 }
 
 func TestEndAfterAWaitingMessageSendsOnlyOwnBytes(t *testing.T) {
+	t.Parallel() // beside those that wait
 	r := newRig(t, 1, Options{})
 	a := r.dial(0)
 	b := r.dialWith(0, 2000)

@@ -37,6 +37,7 @@ func decode(t *testing.T, b []byte) *pb.Message {
 
 // Rules: P-msg-4, P-mac-5.
 func TestPublishArrivesUnchangedButForTheHop(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, where := range placements {
 		for _, size := range []int{8, 100, 5_000, 20_000, 300_000, 3 << 20} {
 			t.Run(fmt.Sprintf("%s/%d", where.name, size), func(t *testing.T) {

@@ -91,6 +91,7 @@ func TestPressureOfAnyTransport(t *testing.T) {
 
 // A receiver that takes nothing is stalled after a while: nobody waits for it, and it comes back to life.
 func TestStallOfAnyTransport(t *testing.T) {
+	t.Parallel() // beside those that wait
 	pairs(t, Options{}, func(t *testing.T, r *rig, a, b *app) {
 		b.subscribe(bob)
 		b.pause(true)
@@ -128,6 +129,7 @@ func TestStallOfAnyTransport(t *testing.T) {
 
 // Under the policy drop nobody waits, whatever the transport.
 func TestDropOfAnyTransport(t *testing.T) {
+	t.Parallel() // beside those that wait
 	pairs(t, Options{SlowConsumer: Drop}, func(t *testing.T, r *rig, a, b *app) {
 		b.subscribe(bob)
 		b.pause(true)
@@ -146,6 +148,7 @@ func TestDropOfAnyTransport(t *testing.T) {
 // The end of a connection follows what waits for it; when its peer goes, what waits dies and senders have their credit
 // back.
 func TestEndsOfAnyTransport(t *testing.T) {
+	t.Parallel() // beside those that wait
 	pairs(t, Options{SlowConsumer: Block}, func(t *testing.T, r *rig, a, b *app) {
 		b.subscribe(bob)
 		b.pause(true)

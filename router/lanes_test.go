@@ -163,6 +163,7 @@ func TestOwnMessagesKeepTheirOrderAcrossLanes(t *testing.T) {
 
 // News of very many names leave a peer's other messages half of what it takes.
 func TestNewsLeaveOthersTheirShare(t *testing.T) {
+	t.Parallel() // beside those that wait
 	const names = 4000
 	r := newRig(t, 1, Options{RelayPeerPublishes: true, SlowConsumer: Block})
 	a, b, p := r.dial(0), r.dial(0), r.dialAs(0, wire.LinkPeer, "n1")

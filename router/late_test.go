@@ -6,6 +6,7 @@ import (
 )
 
 func TestLateAcknowledgementsKeepTheirOrder(t *testing.T) {
+	t.Parallel() // beside those that wait
 	var l lateAcks
 	start, pushed, popped := time.Unix(1000, 0), uint64(0), uint64(0)
 	if _, ok := l.wait(start); ok {

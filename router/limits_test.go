@@ -13,6 +13,7 @@ import (
 
 // Rules: P-lim-9.
 func TestClientsBeyondMaxSocketsWait(t *testing.T) {
+	t.Parallel() // beside those that wait
 	var log syncBuffer
 	n := start(t, Options{MaxSockets: 2, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	var cs []net.Conn
@@ -181,6 +182,7 @@ func TestTheLargestHolderOfUnfinishedMessagesPays(t *testing.T) {
 
 // Many receivers that read nothing, none of them with more than its buffer. Rules: P-lim-9.
 func TestQueuedMessagesOfAllReceiversAreBounded(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, policy := range []Policy{Block, Drop} {
 		t.Run(policy.String(), func(t *testing.T) {
 			const limit = 4 << 20
@@ -265,6 +267,7 @@ func TestMemoryOfHopelessMessagesIsGivenBack(t *testing.T) {
 // Whoever fills the node's queues pays for it: messages to a receiver with little waiting do not die, on whichever
 // loop. Rules: P-lim-10.
 func TestTheLargestQueuePays(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for i, where := range placements {
 		for k, policy := range []Policy{Adaptive, Block, Drop} {
 			if !long && k%2 != i {
@@ -414,6 +417,7 @@ func TestBlockLosesNothingWhileWindowsFit(t *testing.T) {
 // Acknowledgements that nobody reads are bounded for all connections together, however little each has. Rules:
 // P-lim-10.
 func TestAcknowledgementsOfAllConnectionsAreBounded(t *testing.T) {
+	t.Parallel() // beside those that wait
 	const limit = 4 << 20
 	r := newRig(t, 2, Options{MaxQueued: limit, SlowConsumer: Block})
 	r.window = 4 << 10
@@ -461,6 +465,7 @@ func TestLimitsForAMachine(t *testing.T) {
 
 // Messages of a peer have no header MAC, and get one for an edge. Rules: P-tr-5.
 func TestMessageThatOutgrowsTheLimitIsDropped(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, where := range placements {
 		for name, window := range map[string]uint32{"whole": 8 << 20, "in parts": 1 << 20} {
 			if !long && (where.loops == 1) != (name == "whole") { // each with one of the others

@@ -46,6 +46,7 @@ func TestLinksThatAreGivenUpAreStillTold(t *testing.T) {
 
 // One that the other end does not want is told of likewise. Rules: P-dial-4.
 func TestLinksThatAreOverAreStillTold(t *testing.T) {
+	t.Parallel() // beside those that wait
 	j := newJournal(slog.LevelInfo)
 	n := start(t, Options{NodeID: "one", Log: j.log()})
 	d := dialLink(t, n, n.Addrs()[0].String(), nil) // itself, as a peer

@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 func sideBySide() {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("8")
+		_ = f.Value.Set("12")
 	}
 }
 
@@ -222,6 +222,7 @@ func (p *caller) Pong()                             {}
 func (p *caller) GoAway(uint32, h2.ErrCode, []byte) { p.away = true }
 
 func TestNodeMovesMessagesBetweenSockets(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, loops := range []int{1, 2, 3} {
 		n := start(t, Options{Loops: loops})
 		a := call(t, n)

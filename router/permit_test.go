@@ -403,6 +403,7 @@ func (r *rig) drive() {
 
 // Rules: P-rule-8.
 func TestNewRulesTakeBackWhatIsNotAllowedAnyMore(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {
 			log := &decisionLog{}

@@ -131,6 +131,7 @@ func (p *peer) countersign(b []byte) []byte {
 // Whatever a message is made of, it says to its receiver what the rules have allowed, and takes nobody's subscription.
 // Rules: P-rule-3, P-rule-6, P-rule-7.
 func TestForgedMessagesKeepToTheRules(t *testing.T) {
+	t.Parallel() // beside those that wait
 	secret, mallory := wire.Text("org", "vault", "secret").WithID(7, 7), wire.Text("org", "ns", "mallory").WithID(9, 9)
 	seeds := [][]byte{
 		wire.AppendPublish(nil, header(mallory, bob, 1, "x"), testSession, content(1, 20)),

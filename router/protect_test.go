@@ -378,6 +378,7 @@ func TestTokensOfQueriesCountForSomeMechanisms(t *testing.T) {
 
 // Those who are not allowed any more are ended with the reason, others not. Rules: P-auth-7.
 func TestConnectionsAreJudgedAgain(t *testing.T) {
+	t.Parallel() // beside those that wait
 	inEachWay(t, func(t *testing.T, w *dialWay) {
 		t.Parallel()
 		v, log := &jury{}, &auditLog{}

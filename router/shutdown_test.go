@@ -216,6 +216,7 @@ func TestReceiverThatIsCutOffHasNotCaughtUp(t *testing.T) {
 
 // Many long fan-outs wait when the node stops: all that was read before reaches its receivers.
 func TestShutdownWaitsForFanouts(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, loops := range []int{1, 2} {
 		n := start(t, Options{Loops: loops})
 		a := call(t, n)
@@ -281,6 +282,7 @@ func TestShutdownForwardsWhatIsStillUnread(t *testing.T) {
 
 // A sender that goes on sending does not hold the end up: what it had sent before is waited for, and nothing else.
 func TestShutdownWaitsForNothingThatCameLater(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, loops := range []int{1, 2} {
 		r := newRig(t, loops, Options{})
 		a := r.dial(0)

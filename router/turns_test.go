@@ -83,6 +83,7 @@ func (r *rig) members(name wire.NameText, count int) (ps []*peer) {
 // No callback serves more receivers than its budget allows: neither a fan-out to many, nor many to few in one read, nor
 // what comes from another loop.
 func TestNoCallbackServesMoreThanItsBudget(t *testing.T) {
+	t.Parallel()                // beside those that wait
 	const bound = lookEvery * 7 // a look each 64, the first says when it began, four until the time is over, and what was begun
 	quarter := func() time.Duration { return turnBudget / 4 }
 	for _, tc := range []struct {
@@ -137,6 +138,7 @@ func TestNoCallbackServesMoreThanItsBudget(t *testing.T) {
 // What is delivered is written at the end of the callback, and long headers are hashed anew for each receiver, however
 // little of the time is over by the clock: so the budget is one of bytes, too.
 func TestNoCallbackDeliversMoreBytesThanItsBudget(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, tc := range []struct {
 		name                     string
 		loops, members, id, size int
@@ -184,7 +186,8 @@ func TestNoCallbackDeliversMoreBytesThanItsBudget(t *testing.T) {
 
 // A sender of very many fan-outs keeps nobody else's message waiting: not another's fan-out, nor a message for one.
 func TestLoudSenderKeepsNobodyWaiting(t *testing.T) {
-	count := 60 // messages, of more than a turn each
+	t.Parallel() // beside those that wait
+	count := 60  // messages, of more than a turn each
 	if long && !slower {
 		count = 400
 	}
@@ -271,6 +274,7 @@ func numberOf(b []byte) int {
 // Random senders, groups, receivers that stop, leave and come back to life, and budgets of any size: each receiver gets
 // each sender's messages in order, every message arrives or is counted, and all credit returns.
 func TestOrderAndCreditInAnyMixture(t *testing.T) {
+	t.Parallel() // beside those that wait
 	seeds := uint64(2)
 	if long {
 		seeds = 8
@@ -390,6 +394,7 @@ func TestOrderAndCreditInAnyMixture(t *testing.T) {
 // Hundreds of members without a window: what is under way between loops and what waits are bounded by the sender's
 // credit, not by their number.
 func TestFanoutToWindowlessMembersIsBounded(t *testing.T) {
+	t.Parallel() // beside those that wait
 	count := 200
 	if long {
 		count = 500

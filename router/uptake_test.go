@@ -41,6 +41,7 @@ func (l *loop) passLook() {
 // That time stands still for nobody, and the kernel's own threads, which carry acknowledgements on a busy machine, may
 // wait for a processor meanwhile: what the node judges wrongly, it judges so each time.
 func TestReceiversOnTCPThatReadAboveTheFloorLoseNothing(t *testing.T) {
+	t.Parallel() // beside those that wait
 	t.Run("plain", func(t *testing.T) { testReadersAboveTheFloor(t, nil) })
 	t.Run("TLS", func(t *testing.T) { testReadersAboveTheFloor(t, []*tls.Config{sharedSecrets(t).server}) })
 }

@@ -260,6 +260,7 @@ func TestReceiversThatStopInAllWays(t *testing.T) {
 // As TestReceiversOnTCPThatReadAboveTheFloorLoseNothing, for receivers by WebSocket, whose windows are their kernels',
 // and behind unix sockets, whose kernel counts memory.
 func TestReceiversInAllWaysThatReadAboveTheFloorLoseNothing(t *testing.T) {
+	t.Parallel() // beside those that wait
 	var fault string
 	for range 3 { // what the kernel's threads delay on a busy machine is no fault
 		if fault = readAboveTheFloorInAllWays(t); fault == "" {

@@ -126,6 +126,7 @@ func tooLarge() int {
 // A message of more than 4 MiB reaches receivers by WebSocket; for one by gRPC it dies, counted, and nothing else
 // happens to that. Rules: P-tr-5, P-ws-8.
 func TestMessagesTooLargeForGRPC(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {
 			r := newRig(t, where.loops, Options{MaxUnfinished: 64 << 20})

@@ -121,6 +121,7 @@ func (h *hostEnd) serveLink(size int, came chan<- []byte) error {
 // A node that dials servers by other libraries compresses and is sent what is compressed, if they do that, whatever
 // context they would like to keep. Rules: P-comp-8.
 func TestDialledWebSocketServersCompress(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for name, tc := range map[string]struct {
 		host wsHost
 		want bool

@@ -195,6 +195,7 @@ func TestConnectTimeoutOfAWebSocketIsForAllOfIt(t *testing.T) {
 // A message of more than 4 MiB passes from WebSocket to WebSocket; a receiver by gRPC at the other node goes without, and
 // nothing else happens to it. Rules: P-ws-8.
 func TestLargeMessagesOverADialledWebSocket(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, where := range placements {
 		r := newRig(t, where.loops, Options{MaxUnfinished: 64 << 20})
 		a, b, c := r.join(dialledWebSocketKind, where.source), r.join(dialledWebSocketKind, where.dest), r.join(0, where.dest)

@@ -173,6 +173,7 @@ func (plainCodec) Unmarshal(b []byte, v any) error {
 
 // Libraries that nobody here wrote talk through the node, each way, with messages of all sizes; the counts match.
 func TestLibrariesTalkThroughTheNode(t *testing.T) {
+	t.Parallel() // beside those that wait
 	n, ways := startWays(t, Options{Loops: 2, StallTimeout: hang, HoldTimeout: hang})
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()

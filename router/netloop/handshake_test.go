@@ -39,6 +39,7 @@ func (r *refusals) list() []*HandshakeError {
 
 // Handshakes that stall are given up at their deadline, and keep nobody else waiting meanwhile.
 func TestHandshakesThatStallEnd(t *testing.T) {
+	t.Parallel() // beside those that wait
 	givesBack(t)
 	r := rig(t, Options{})
 	server, client := serving(t)

@@ -67,6 +67,7 @@ func (c *heldBack) Write(p []byte) (n int, err error) {
 // However many come at once: as many are served as there is room for, others wait until somebody leaves. Handshakes that
 // become complete at the same moment do not wait for each other's descriptors.
 func TestMoreClientsThanDescriptors(t *testing.T) {
+	t.Parallel() // beside those that wait
 	if how := os.Getenv(crowdedEnv); how != "" {
 		crowded(t, how == "tls")
 		return

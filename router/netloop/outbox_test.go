@@ -60,6 +60,7 @@ func free(b *pool.Buf) (free bool) {
 
 // Any mixture of copied, borrowed and held pieces, early flushes and slow peers: the peer reads what was staged, in order.
 func TestOutboxKeepsOrder(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		h := &tape{}

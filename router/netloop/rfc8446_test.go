@@ -12,6 +12,7 @@ import (
 // What RFC 8446 demands of records and messages after the handshake, of what comes and of what is answered. The peer may cut its
 // stream anywhere.
 func TestRecordsOfRFC8446(t *testing.T) {
+	t.Parallel()
 	const (
 		alert, handshake, data = 21, 22, 23
 		unexpected             = "unexpected message"

@@ -117,6 +117,7 @@ func sent(fd int) (all []byte) {
 
 // However the network cuts records, what is in them arrives, in order and at once: nothing that is complete waits.
 func TestRecordsCutAnywhereArrive(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 30 {
 		h := &tape{}

@@ -176,6 +176,7 @@ func TestFileOfAnotherIsNotRemoved(t *testing.T) {
 
 // Of many that find a file that was left behind, one gets the socket, and it has it.
 func TestOneOfManyGetsTheSocket(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for range 50 {
 		path := filepath.Join(t.TempDir(), "s")
 		stale(t, path)
