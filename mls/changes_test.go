@@ -43,6 +43,7 @@ func TestChangesHappenAsAWhole(t *testing.T) {
 // Of two commits that hold an update of ours one is discarded: before or behind the other's coming into effect, its
 // keys stay alive.
 func TestDiscardLeavesLiveKeys(t *testing.T) {
+	t.Parallel()
 	for _, late := range []bool{false, true} {
 		c := newCrowd(t, 2, 4)
 		c.tell(0, must[[]byte](t)(c.members[0].group.ProposeUpdate(Identity{Key: must[*SigningKey](t)(GenerateSigningKey(2, nil))}, nil)))

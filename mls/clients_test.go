@@ -158,6 +158,7 @@ func TestClientsReplaceTheirOwnLeaf(t *testing.T) {
 // Who joins by an external commit takes out no other client, whatever Config.Credentials thinks of it (section
 // 12.4.3.2).
 func TestExternalCommitsTakeOutTheJoiner(t *testing.T) {
+	t.Parallel()
 	const another = "12.4.3.2: external commit removes another client than the one that joins"
 	leaf := LeafIndex(2)
 	for _, x := range []struct {

@@ -11,6 +11,7 @@ import (
 // A clock that jumps at every look, by hours and by years, back and forth, delays who comes and harms nobody: what is refused
 // leaves the group as it was, what one member takes all take, and when the clock is right again all goes on.
 func TestClocksThatJump(t *testing.T) {
+	t.Parallel()
 	const year = 365 * 24 * time.Hour
 	jumps := []time.Duration{0, 0, time.Hour, -time.Hour, 26 * time.Hour, -26 * time.Hour, year, -year, 30 * year, -30 * year, 250 * year, -250 * year}
 	seeds := uint64(3)

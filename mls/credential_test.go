@@ -31,6 +31,7 @@ func certificate(t testing.TB, cs CipherSuite, name string, key *SigningKey) []b
 
 // X.509 credentials carry a group; what does not certify the signature key is refused (RFC 9420, section 5.3).
 func TestX509Credentials(t *testing.T) {
+	t.Parallel()
 	certified := func(c *Config) {
 		c.Credential = X509Credential(certificate(t, c.CipherSuite, "x", c.Key), []byte("an issuer that all know"))
 		c.Credentials = func(p *Presented) error {

@@ -68,6 +68,7 @@ func testDepartures(t *testing.T, group func(t *testing.T, modern ...bool) *hist
 
 // What mls-go does otherwise than the RFC about lists of proposals.
 func TestDeparturesOfMLSGo(t *testing.T) {
+	t.Parallel()
 	group := func(cs CipherSuite) func(t *testing.T, modern ...bool) *history {
 		return func(t *testing.T, modern ...bool) *history {
 			h := &history{t: t, suite: cs}

@@ -87,6 +87,7 @@ func scribble(v reflect.Value) {
 // A change says all that it does, on the side of its maker and of those who receive it, and it does that also when what
 // it says is changed.
 func TestChangesSayWhatTheyDo(t *testing.T) {
+	t.Parallel()
 	anew := func(name string) Identity { return Identity{Credential: BasicCredential([]byte(name))} }
 	add := func(t *testing.T, name string) *Add { return &Add{newPerson(t, 2, name).keyPackage()} }
 	leaf := LeafIndex(2)

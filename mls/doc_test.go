@@ -11,6 +11,7 @@ import (
 // The table of the package comment names files, functions, vectors and tests that are there, and all checks and tests
 // of rules are in it.
 func TestTableOfSections(t *testing.T) {
+	t.Parallel()
 	read := func(pattern string) string {
 		var all strings.Builder
 		paths, err := filepath.Glob(pattern)

@@ -8,6 +8,7 @@ import (
 )
 
 func TestExternalJoin(t *testing.T) {
+	t.Parallel()
 	for _, cs := range []CipherSuite{1, 2, 4, 65100} {
 		t.Run(cs.String(), func(t *testing.T) {
 			c := newCrowd(t, cs, 3)
@@ -90,6 +91,7 @@ func (f *forgedInfo) retree() {
 
 // Group infos that nobody should join by; and joiners whom the group would refuse.
 func TestHostileGroupInfos(t *testing.T) {
+	t.Parallel()
 	other := newPerson(t, 1, "service")
 	senders := ExternalSenders(ExternalSender{other.cfg.Key.Public(), other.cfg.Credential})
 	refuses := func(place Place) func(*Config) {

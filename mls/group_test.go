@@ -105,6 +105,7 @@ func TestCreateMakesAnID(t *testing.T) {
 
 // A group that grows and shrinks through all sizes: trees are extended and truncated, blanks filled from the left.
 func TestGrowAndShrink(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 1, 1)
 	for i := range 12 {
 		c.add(i%len(c.members), newPerson(t, 1, fmt.Sprintf("n%d", i)))
@@ -142,6 +143,7 @@ func TestJoinBelowABlankNode(t *testing.T) {
 // Members who were added below a parent that does not know them open paths with the keys of their leaves, whichever of
 // several they are.
 func TestUnmergedLeaves(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 1, 8)
 	c.commit(0, CommitOptions{Proposals: []Proposal{&Remove{5}, &Remove{6}}})
 	c.commit(5, CommitOptions{})

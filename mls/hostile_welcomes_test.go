@@ -197,6 +197,7 @@ func TestHostileWelcomes(t *testing.T) {
 
 // A welcome damaged on its way, and one used twice.
 func TestWelcomesThatAreRefused(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 1, 2)
 	p := newPerson(t, 1, "joiner")
 	ch := c.commit(0, CommitOptions{Path: true, Proposals: []Proposal{&Add{p.keyPackage()}}})

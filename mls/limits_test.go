@@ -92,6 +92,7 @@ func TestDepthOfTheTree(t *testing.T) {
 
 // Lists of elements that are small in a message, and larger when decoded, are bounded by number.
 func TestListsWithoutEnd(t *testing.T) {
+	t.Parallel()
 	p := newPerson(t, 1, "p")
 	k := must[*KeyPackage](t)(p.cfg.NewKeyPackage())
 	packed := func(change func(*KeyPackage, *LeafNode)) []byte {

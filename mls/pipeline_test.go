@@ -167,6 +167,7 @@ func (o *overlapping) check(being savedState) {
 // Saves that overlap are written in any order, late or not at all, and the store holds a state that was saved at any
 // moment: the newest that was written. In the end nothing is left over.
 func TestSavesInAnyOrder(t *testing.T) {
+	t.Parallel()
 	seeds := uint64(4)
 	if long {
 		seeds = 8

@@ -121,6 +121,7 @@ func TestNoTypePrintsSecrets(t *testing.T) {
 
 // The same with real values: every verb and flag, values and pointers, alone and in what an application makes of them.
 func TestSecretsAreNotPrinted(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 2, 3)
 	c.commit(1, CommitOptions{})
 	c.agree()

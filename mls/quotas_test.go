@@ -89,6 +89,7 @@ func TestProposalsOfAnotherForm(t *testing.T) {
 // What is made is not longer than what would be taken: a message that no other member reads, or a commit that only its
 // maker follows, is not sent, and spends no key.
 func TestMessagesThatNobodyWouldTake(t *testing.T) {
+	t.Parallel()
 	const most = 8 << 10
 	for _, encrypt := range []bool{false, true} {
 		c := newCrowd(t, 1, 3, func(c *Config) { c.Limits.Message, c.EncryptHandshake = most, encrypt })

@@ -11,6 +11,7 @@ import (
 // mls-rs, pull request 352: trees that a group comes to by adds and removals, and that a joiner refuses, since a blank
 // node above one with other unmerged leaves hid them from the parent hash.
 func TestTreesOfManyHistories(t *testing.T) {
+	t.Parallel()
 	seeds := uint64(1)
 	if long {
 		seeds = 2

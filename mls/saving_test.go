@@ -33,6 +33,7 @@ func (g *Group) spendOf(t testing.TB, l LeafIndex) {
 // A message takes the same room in a group of 2 and in one of 500, whoever sends it; with the secret parts that follow
 // upon many, less than 1 kB. What a commit takes is what it changes.
 func TestSizesOfParts(t *testing.T) {
+	t.Parallel()
 	const members, messages = 500, 3000
 	type sizes struct{ first, message, most, mean, commit int }
 	measure := func(n int) (s sizes) {
@@ -99,6 +100,7 @@ func TestJumpsTakeNoRoom(t *testing.T) {
 // What was not written is in the next Save as well, whether Save was called again or not; written late, it harms
 // nothing.
 func TestWritesThatFail(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 1, 3, kept)
 	a, b := c.members[0], c.members[1]
 	same := func(p *person) {
@@ -297,6 +299,7 @@ func TestKeysLeaveTheStore(t *testing.T) {
 
 // A commit on its way is saved, restored and applied when it comes back; of several one takes effect.
 func TestCommitsOnTheirWay(t *testing.T) {
+	t.Parallel()
 	for _, encrypt := range []bool{false, true} {
 		t.Run(fmt.Sprintf("encrypted %v", encrypt), func(t *testing.T) {
 			c := newCrowd(t, 2, 4, kept, func(c *Config) { c.EncryptHandshake = encrypt })
@@ -497,6 +500,7 @@ func TestKeyPackagesGoWhenTheGroupIsStored(t *testing.T) {
 
 // A tree that is large and nearly empty, and one that has shrunk.
 func TestSparseTrees(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 1, 3, kept)
 	a := c.members[0]
 	a.save()

@@ -10,6 +10,7 @@ import (
 
 // What a member signs outside of MLS is checked with its public key, of every suite, and is no signature of MLS.
 func TestSignedOutsideOfMLS(t *testing.T) {
+	t.Parallel()
 	for _, cs := range mls.CipherSuites() {
 		k, err := mls.GenerateSigningKey(cs, nil)
 		if err != nil {

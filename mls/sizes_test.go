@@ -5,6 +5,7 @@ import "testing"
 // A store does not grow with what has happened, also when the member begins anew after each save: changes of the tree
 // are together not much longer than all of it, and the keys that were used not much longer than the secrets.
 func TestStoresStaySmall(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 1, 2, kept)
 	a := c.members[0]
 	for range 20 {

@@ -71,6 +71,7 @@ func TestLifeWithRestarts(t *testing.T) {
 
 // Parts that do not belong together, or are none of this group's, are refused, whatever else is there.
 func TestPartsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	p, _ := savedMember(t, "a")
 	byNumber := func(parts map[uint64][]byte, kind partKind) (n uint64) { // the newest of a kind
 		for number, b := range parts {
@@ -354,6 +355,7 @@ func TestRestoreUnderASmallerWindow(t *testing.T) {
 
 // A message may be as far ahead after a restart as before, however large the window is.
 func TestRestoreUnderALargeWindow(t *testing.T) {
+	t.Parallel()
 	const far = respendWindow + 10
 	c := newCrowd(t, 1, 2, kept, func(c *Config) { c.Limits.Window = 2 * respendWindow })
 	a, b := c.members[0], c.members[1]
@@ -410,6 +412,7 @@ func TestLeftoversLeaveTheStore(t *testing.T) {
 
 // Of a group that this member is no longer in, hardly more is kept than that.
 func TestStateOfARemovedMember(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*crowd, *Group){
 		"removed": func(c *crowd, _ *Group) { c.commit(0, CommitOptions{Proposals: []Proposal{&Remove{1}}}) },
 		"wiped":   func(_ *crowd, g *Group) { g.Wipe() },

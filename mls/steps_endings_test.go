@@ -118,6 +118,7 @@ func TestCopiesUnderWay(t *testing.T) {
 
 // Between the steps the group goes on: the message is judged by what it has become when it is accepted.
 func TestGroupsThatGoOnMeanwhile(t *testing.T) {
+	t.Parallel()
 	start := func(t *testing.T) (c *crowd, u *Unverified, text []byte) {
 		c = newCrowd(t, 1, 3, func(c *Config) { c.PastEpochs = 1 })
 		u = unprotected(t, c.members[0].group, must[[]byte](t)(c.members[1].group.Protect(nil, []byte("text"), nil)))
@@ -290,6 +291,7 @@ func TestMessagesUnderWayAreBounded(t *testing.T) {
 
 // While signatures are verified the owner does whatever it likes with the group.
 func TestVerifyBesideTheOwner(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 1, 3, kept, func(c *Config) { c.PastEpochs = 100 })
 	g := c.members[0].group
 	var wait sync.WaitGroup

@@ -26,6 +26,7 @@ func (s *shelf) strictPut(saved *Saved) error {
 // A store of the kind that the package comment asks for finds out that a second Group was made of it, also when the
 // numbers of the first were given up since; and has nothing against one Group, whatever it does.
 func TestStoresThatFindASecondGroup(t *testing.T) {
+	t.Parallel()
 	for _, messages := range []int{0, 1, 2 * minMessageParts, 10 * minMessageParts} {
 		for _, commits := range []int{0, 1, 2 * maxPublicParts} {
 			t.Run(fmt.Sprint(messages, " messages ", commits, " commits"), func(t *testing.T) {
@@ -61,6 +62,7 @@ func TestStoresThatFindASecondGroup(t *testing.T) {
 // A store that fails for long, because its disk is full, is tried again without end, and the group goes on when it is
 // well again.
 func TestStoresThatFailForLong(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 1, 2, kept)
 	b := c.members[1]
 	b.save()

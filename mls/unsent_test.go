@@ -11,6 +11,7 @@ import (
 // A commit that is kept, and applied before it is sent, is saved once with its welcomes, and there after a restart
 // until it has been sent.
 func TestUnsentCommits(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 1, 2, kept)
 	a, b, joiner := c.members[0], c.members[1], newPerson(t, 1, "joiner")
 	a.save()
@@ -188,6 +189,7 @@ func (x *moderating) run() {
 // A moderator that applies its commits before it sends them, and saves once for each, loses power at any write: nobody
 // misses a commit or a welcome, and all agree.
 func TestModeratorCrashesAtEveryWrite(t *testing.T) {
+	t.Parallel()
 	run := func(stop int) *moderating {
 		x := &moderating{t: t, m: newPerson(t, 1, "m", kept), waiting: map[string]*person{}}
 		x.m.group = must[*Group](t)(Create(x.m.cfg, nil))

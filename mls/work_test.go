@@ -12,6 +12,7 @@ import (
 
 // Work that is shared out ends soon after an error, and the first error by number is told.
 func TestSharedWorkEndsWithAnError(t *testing.T) {
+	t.Parallel()
 	const n = 1 << 20
 	first := errors.New("number 3")
 	for range 20 {
@@ -191,6 +192,7 @@ func waitingAdds(t testing.TB, n int) (g *Group, byValue []Proposal, asked *int)
 
 // However many proposals wait, each credential is judged once a commit, whether all are chosen or some do not fit.
 func TestCommitsAskOncePerProposal(t *testing.T) {
+	t.Parallel()
 	const n = 200
 	g, _, asked := waitingAdds(t, n)
 	ch := must[*Change](t)(g.Commit(CommitOptions{}))
@@ -233,6 +235,7 @@ func TestWaitingProposalsStaySound(t *testing.T) {
 // Updates each of which needs the next one, since it takes its signature key over, and an add that fits nowhere: what a
 // commit tries does not grow with the square of them.
 func TestChainsOfUpdates(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{6, 40} {
 		c := newCrowd(t, 1, n+2)
 		g := c.members[0].group
@@ -258,6 +261,7 @@ func TestChainsOfUpdates(t *testing.T) {
 // Long lists of capabilities are compared once, and not each with each: a member can list, require and propose all
 // numbers that there are.
 func TestLongListsOfCapabilities(t *testing.T) {
+	t.Parallel()
 	var all []uint16
 	for i := 1 << 8; i < 1<<16; i++ {
 		if v := uint16(i); !isGREASE(v) {

@@ -14,6 +14,7 @@ import (
 // What others say that is wrong is refused and counted, is an event where the app can do something about it, and costs the other members
 // nothing.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	runs(t, []item{
 		{"another secret", TestWrongSecret},
 		{"tokens that have expired", TestExpiredTokensLetNobodyIn},

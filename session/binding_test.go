@@ -49,6 +49,7 @@ func (c counting) Handle(_ context.Context, r slog.Record) error {
 
 // What Options.Binding says happens to those who do not sign payloads, whoever has invited the other one.
 func TestBinding(t *testing.T) {
+	t.Parallel()
 	for _, b := range []Binding{Off, Warn, Enforce} {
 		for _, invites := range []bool{false, true} {
 			bubble(t, func(t *testing.T, h *hub) {

@@ -20,6 +20,7 @@ import (
 // What upstream's library tests of sessions (its crates session and service), by our words: each is shown here, or, where it is of one
 // machine alone, by TestChecklist of that machine's package.
 func TestChecklist(t *testing.T) {
+	t.Parallel()
 	for _, part := range []struct {
 		name string
 		list []item

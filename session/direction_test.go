@@ -12,6 +12,7 @@ import (
 // An app that is deaf gets no data, and nobody waits for it; what it says comes, and it is invited, told of members, and let go as others are.
 // What apps do is told to all, also of those that are mute.
 func TestDeafAndMute(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {

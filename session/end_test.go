@@ -13,6 +13,7 @@ import (
 
 // Close delivers what was published before it.
 func TestCloseDelivers(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {

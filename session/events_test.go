@@ -77,6 +77,7 @@ func TestEventsOfAGroup(t *testing.T) {
 
 // Who is told that a member has come or gone sees it: nothing else wakes who waits for that.
 func TestEventsTellOfWhatIsSeen(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		apps, members := h.group(SessionOptions{}, "alice", "bob", "carol")
 		go func() {
@@ -157,6 +158,7 @@ func TestMissedEvents(t *testing.T) {
 
 // A message to one member comes to nobody else, and its answer neither; one to oneself comes, too.
 func TestPublishTo(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -244,6 +246,7 @@ func TestTextThatIsNone(t *testing.T) {
 
 // Closing again returns nil, whatever the context is, and whether there is a store, and so does closing what another one closes meanwhile.
 func TestCloseAgain(t *testing.T) {
+	t.Parallel()
 	for range 20 { // what is stored and a context that is over may be seen in any order
 		bubble(t, func(t *testing.T, h *hub) {
 			_, _, a, b := h.pair(SessionOptions{}) // bob has a store

@@ -77,6 +77,7 @@ func (h *hub) counts(from *App, t message.Type) *int {
 
 // Of one who looks for an app over and over so many are answered in a second, and the rest is counted; another one is answered meanwhile.
 func TestFloodOfDiscoveries(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob := h.app("alice"), h.app("bob")
 		l := listen(t, bob)
@@ -107,6 +108,7 @@ func TestFloodOfDiscoveries(t *testing.T) {
 
 // What waits of discoveries and invitations is bounded, and keeps nothing back that is for sessions.
 func TestBacklogOfDiscoveries(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob, a, b := h.pair(SessionOptions{})
 		release := bob.holdWorkers(2)
@@ -139,6 +141,7 @@ func TestBacklogOfDiscoveries(t *testing.T) {
 
 // What those who are no members say in a session comes to nothing, and so nobody is asked who they are.
 func TestFloodOfStrangers(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		o := newOffice()
 		alice, bob := h.app("alice", o.of("alice")), h.app("bob", o.of("bob"))
@@ -189,6 +192,7 @@ func TestFloodOfStrangers(t *testing.T) {
 
 // Of one member's control messages so many are verified in a second, and it is a member still.
 func TestFloodOfAMember(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		apps, members := h.group(SessionOptions{}, "alice", "bob")
 		const n = 2000
@@ -213,6 +217,7 @@ func TestFloodOfAMember(t *testing.T) {
 
 // One who invites takes no more than its share of a listener's places, and is told why it gets no more.
 func TestPlacesOfOneInviter(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		mallory, bob := h.app("mallory"), h.app("bob")
 		l := listen(t, bob)
@@ -246,6 +251,7 @@ func TestPlacesOfOneInviter(t *testing.T) {
 
 // Messages of epochs to come are bounded for all sessions of an app together, and those of one session by less.
 func TestEarlyMessagesOfAnApp(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob := h.app("alice"), h.app("bob")
 		l := listen(t, bob)

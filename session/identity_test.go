@@ -42,6 +42,7 @@ func (n *notary) Verify(_ context.Context, token string) (Claims, error) {
 
 // Tokens of others than secrets are renewed, and believed; sessions go on when those that they began with have expired.
 func TestTokensOfOthers(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		made := new(atomic.Int64)
 		with := func(n *notary) func(*Options) {
@@ -88,6 +89,7 @@ func TestTokensOfOthers(t *testing.T) {
 
 // An encrypted session has one member of each identity, whatever names it has: another one of it is refused, and takes nobody's place.
 func TestOneMemberOfEachIdentity(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		o.Interval, o.Retries = 100*time.Millisecond, 3
 		t.Run(o.name(), func(t *testing.T) {
@@ -168,6 +170,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 
 // An app is told before others stop to read what it sends.
 func TestTokenThatExpires(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		begin := time.Now()
 		alice, _, a, b := h.pair(SessionOptions{})
@@ -195,6 +198,7 @@ func TestTokenThatExpires(t *testing.T) {
 
 // A network that loses every tenth message costs time only.
 func TestLossyNetwork(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{false, true} {
 		bubble(t, func(t *testing.T, h *hub) {
 			h.loss = 0.1
@@ -251,6 +255,7 @@ func TestHostileMessages(t *testing.T) {
 // A moderator that invites or removes before its token becomes void has another one from then on; also when it was started again
 // meanwhile, and whoever has made the tokens.
 func TestModeratorsTokenIsRenewed(t *testing.T) {
+	t.Parallel()
 	for _, by := range []string{"inviting", "removing"} {
 		t.Run(by, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {

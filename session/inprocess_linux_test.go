@@ -102,6 +102,7 @@ func hear(ctx context.Context, t *testing.T, s *session.Session, count, others i
 // Apps in the process of their node and apps elsewhere are in the same encrypted sessions, and thousands of messages go each
 // way.
 func TestSessionsInProcess(t *testing.T) {
+	t.Parallel()
 	count := 200
 	if os.Getenv("SLIMGO_TEST_LONG") != "" {
 		count = 1000
@@ -139,6 +140,7 @@ func TestSessionsInProcess(t *testing.T) {
 
 // A group whose members are in the process and elsewhere: everybody hears all the others.
 func TestGroupInProcess(t *testing.T) {
+	t.Parallel()
 	const count = 100
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()

@@ -195,6 +195,7 @@ func TestDiscoveryIsAnsweredOnce(t *testing.T) {
 
 // Only who has opened a group changes it, and a session of two is not changed.
 func TestWhoMayDoWhat(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob, a, b := h.pair(SessionOptions{})
 		carol := MustName("org/ns/carol")

@@ -9,6 +9,7 @@ import (
 
 // What Publish takes comes, encrypted or not, whatever of it is data and whatever is metadata; and the next one does not wait for it.
 func TestLargest(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -50,6 +51,7 @@ func TestLargest(t *testing.T) {
 
 // An invitation that no node takes is refused at once, and not given up as unanswered.
 func TestLargestInvitation(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob := h.app("alice"), h.app("bob")
 		l := listen(t, bob)

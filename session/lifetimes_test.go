@@ -65,6 +65,7 @@ func TestNothingIsOpenedInVain(t *testing.T) {
 // A session of two ends when the other one has been gone for as long as the app waits, with MLS and without, for who has opened it and who
 // was invited. What this app is without a connection does not count, nor what the other one is away for less.
 func TestPeerThatIsGone(t *testing.T) {
+	t.Parallel()
 	if d := new(Options).patience(); d != DefaultPeerTimeout {
 		t.Errorf("by default %v", d)
 	}
@@ -135,6 +136,7 @@ func TestPeerThatIsGone(t *testing.T) {
 
 // Apps that wait for ever do.
 func TestPeerThatIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob := h.app("alice", func(o *Options) { o.PeerTimeout = -1 }), h.app("bob", func(o *Options) { o.PeerTimeout = -1 })
 		l := listen(t, bob)

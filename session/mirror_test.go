@@ -12,6 +12,7 @@ import (
 
 // An app talks to itself, under each of its names: both ends say and hear, in order, and what one end closes is over for the other one.
 func TestSessionWithItself(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {

@@ -55,6 +55,7 @@ func TestSubscribeTogether(t *testing.T) {
 
 // A name without an id is that of the one member that has it, this app included; of two, it is the other one's.
 func TestToWhomWithoutID(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -110,6 +111,7 @@ func (h *hub) has(a *App, name Name) bool {
 
 // Sessions under a name that is given up go on, both ways: the node has it until the last of them is over, and nobody is invited by it.
 func TestSessionsUnderANameThatIsGivenUp(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		for _, name := range []Name{MustName("org/other/robert"), MustName("org/ns/bob")} {
 			t.Run(o.name()+" "+name.String(), func(t *testing.T) {

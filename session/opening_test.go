@@ -14,6 +14,7 @@ import (
 
 // Who opens many more sessions at once than a Listener has places for one inviter waits for turns, and none is declined.
 func TestManyAreOpenedAtOnce(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob := h.app("alice"), h.app("bob", func(o *Options) { o.Store = nil })
 		l := listen(t, bob)
@@ -61,6 +62,7 @@ func TestManyAreOpenedAtOnce(t *testing.T) {
 
 // Where nobody answers, those that wait for their turn do not wait for the time-outs of all others; and they end with their contexts.
 func TestManyAreOpenedWithNobody(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, nobody := h.app("alice"), MustName("org/ns/nobody")
 		o := SessionOptions{Plain: true, Interval: time.Second, Retries: 4}

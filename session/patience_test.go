@@ -15,6 +15,7 @@ var slow = SessionOptions{Plain: true, Interval: maxInterval, Retries: maxRetrie
 
 // An invitation without a welcome holds its place for a minute or so, whatever times the moderator has set.
 func TestInvitationsWithoutWelcome(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		mallory, bob := h.app("mallory"), h.app("bob")
 		l, err := bob.Listen(ListenOptions{PerInviter: DefaultBacklog})
@@ -44,6 +45,7 @@ func TestInvitationsWithoutWelcome(t *testing.T) {
 
 // A session that is over is kept for a minute at most, and it takes no longer to close one.
 func TestOverByTimesOfOthers(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		mallory, bob := h.app("mallory"), h.app("bob")
 		l := listen(t, bob)
@@ -150,6 +152,7 @@ func within(t *testing.T, d time.Duration, f func() error) error {
 
 // No more than so many sessions that are over are kept, the last ones; those that go on are not counted.
 func TestMostEnded(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob := h.app("alice"), h.app("bob")
 		bob.ended.most = 8

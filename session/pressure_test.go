@@ -75,6 +75,7 @@ func TestLinkWithoutRoom(t *testing.T) {
 
 // A connection that is lost and comes back loses nothing: what is reliable is repeated, the rest waits.
 func TestLinkThatBreaks(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -118,6 +119,7 @@ func TestLinkThatBreaks(t *testing.T) {
 // An app that does not take its messages loses none of a reliable session, and is not taken for dead; nor does it take its
 // peer for dead, which has no reason to say that it is alive.
 func TestAppThatTakesItsTime(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, _, a, b := h.pair(SessionOptions{Interval: 5 * time.Second, Retries: 1000})
 		texts := numbered("text", mostInbox+100)
@@ -144,6 +146,7 @@ func TestAppThatTakesItsTime(t *testing.T) {
 
 // What nobody repeats and has no room is told of.
 func TestOverflowOfAnUnreliableSession(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob, a, b := h.pair(SessionOptions{Unreliable: true})
 		texts := numbered("text", mostInbox+10)
@@ -168,6 +171,7 @@ func TestOverflowOfAnUnreliableSession(t *testing.T) {
 
 // What is too much of one session waits for nobody: it is dropped, counted, and comes again where it is repeated. Others are not held back.
 func TestBacklogOfOneSession(t *testing.T) {
+	t.Parallel()
 	for _, o := range []SessionOptions{{Plain: true}, {Plain: true, Unreliable: true}} {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -249,6 +253,7 @@ func (a *App) holdWorkers(n int) (release func()) {
 
 // Where very many sessions are behind, the reader waits, so that what comes stays where it is; and it goes on when they have caught up.
 func TestReaderWaitsForManySessions(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		o := SessionOptions{Plain: true, Unreliable: true}
 		alice, bob := h.app("alice"), h.app("bob")
@@ -352,6 +357,7 @@ func TestNotDelivered(t *testing.T) {
 // What waits for Receive counts with all that came with it: messages without data have metadata, and a type. A session with a store,
 // as bob's, and one without.
 func TestInboxCountsMetadata(t *testing.T) {
+	t.Parallel()
 	for i, name := range []string{"bob", "carol"} {
 		for k, o := range []SessionOptions{{}, {Plain: true}, {Plain: true, Unreliable: true}} {
 			if !long && i != k%2 { // either name, and each kind of session with one of them

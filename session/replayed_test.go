@@ -42,6 +42,7 @@ func (h *hub) inject(to *App, b []byte) {
 
 // What a member has said to leave does not count again when it has come back: it was heard once.
 func TestLeaveIsNotSaidAgain(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{false, true} {
 		t.Run(fmt.Sprint("plain ", plain), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -67,6 +68,7 @@ func TestLeaveIsNotSaidAgain(t *testing.T) {
 
 // Those who are no members say what they like, and as many of them as like to, and nothing of members is forgotten for them.
 func TestForeignersDoNotMakeMembersForgotten(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		apps, members := h.group(SessionOptions{}, "alice", "bob")
 		r := h.records(apps[1])
@@ -99,6 +101,7 @@ func foreign(t *testing.T, i int, to *App, id uint32) []byte {
 
 // Messages of an epoch to come, which nobody can verify, are held by a bound of bytes, and not for ever.
 func TestMessagesOfEpochsToCome(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		apps, members := h.group(SessionOptions{}, "alice", "bob")
 		r := h.records(apps[0])
@@ -131,6 +134,7 @@ func TestMessagesOfEpochsToCome(t *testing.T) {
 
 // What was heard before an app was started again, and has changed something, is not heard anew after that.
 func TestHeardBeforeTheStart(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{false, true} {
 		bubble(t, func(t *testing.T, h *hub) {
 			store := new(MemoryStore)
@@ -213,6 +217,7 @@ func TestLeftBeforeTheStart(t *testing.T) {
 
 // What a moderator has said before it has invited a member anew does not count in the new session, also of an app that was started again.
 func TestSaidBeforeTheInvitation(t *testing.T) {
+	t.Parallel()
 	for _, again := range []bool{false, true} {
 		bubble(t, func(t *testing.T, h *hub) {
 			store := new(MemoryStore)

@@ -508,6 +508,7 @@ func isClosed2(c <-chan struct{}) bool {
 //
 // There are four manners. Each write is tried in one of them, or with -manners in all; one in twelve where no long runs are asked for.
 func TestKilledAtEveryWrite(t *testing.T) {
+	t.Parallel()
 	for _, dying := range []string{"alice", "bob"} {
 		for _, plain := range []bool{false, true} {
 			for manner := range 4 {

@@ -40,6 +40,7 @@ func only(t *testing.T, a *App) *Session {
 
 // Sessions of all shapes go on in apps that are stopped and started again, one or the other or both, and what is said meanwhile comes.
 func TestStoppedAndStarted(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -213,6 +214,7 @@ func (h *hub) drops(cut func(m *message.Message) bool) {
 
 // A member that was not there when the membership changed is let in anew when it is back, without an invitation.
 func TestMembershipChangesMeanwhile(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{false, true} {
 		t.Run(fmt.Sprint("plain ", plain), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -334,6 +336,7 @@ func TestUnreceivedOfSeveralLives(t *testing.T) {
 
 // An app that is started again has the names by which its sessions of all kinds are written to.
 func TestRestoredUnderAFurtherName(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -411,6 +414,7 @@ func TestInvitedAgainAfterAMissedRemoval(t *testing.T) {
 
 // AtLeastOnce gives what was not handled again, and nothing else.
 func TestAtLeastOnce(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		kept := new(MemoryStore)
 		atLeast := func(o *Options) { o.AtLeastOnce = true }

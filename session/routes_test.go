@@ -16,6 +16,7 @@ import (
 // An app between two networks talks in both: with whom it has a route to, and with those of the further network who have found it, in
 // sessions of two and in groups, whoever has opened them. One network that is gone keeps nobody of the other one from talking.
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -111,6 +112,7 @@ func TestRoutes(t *testing.T) {
 // A route that is made while an app runs is as one that was there from the beginning, and leaves nothing when it goes: names that the app
 // has, and gets, are known there until then, and who was reached there is looked for by the app's own node again, in sessions under way, too.
 func TestRoutesComeAndGo(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -352,6 +354,7 @@ func TestRoutesThatCannotBe(t *testing.T) {
 // What is for a network that is gone, or that takes nothing, keeps nothing of another one back, whichever of them it is: neither what is
 // large, nor what is said after something that nobody repeats. That waits for its network.
 func TestRoutesOfWhichOneIsGone(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		gone      int
 		end, back func(l *hubLink)
@@ -428,6 +431,7 @@ func several() *routed {
 // Where somebody is reached is for nobody to say but themselves, who sign: what comes in their names from another network changes nothing,
 // and neither does what comes in the names of very many. Rules: P-ses-8.
 func TestRoutesAreNotForOthersToMake(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {

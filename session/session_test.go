@@ -16,6 +16,7 @@ func (o SessionOptions) name() string {
 }
 
 func TestPointToPoint(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
@@ -67,6 +68,7 @@ func TestPointToPoint(t *testing.T) {
 }
 
 func TestGroup(t *testing.T) {
+	t.Parallel()
 	for _, o := range shapes {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {

@@ -30,6 +30,7 @@ func others(s *Session) (names []string) {
 // Who stalls while it joins, wherever that is, is not a member in the end, and the others lose nothing, neither meanwhile nor
 // afterwards. It gets to know that it is out, and can be invited again.
 func TestJoinerThatStalls(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{false, true} {
 		for _, stalls := range []message.Type{message.DiscoveryReply, message.JoinReply, message.GroupWelcome, message.GroupAck} {
 			t.Run(stalls.String(), func(t *testing.T) {
@@ -101,6 +102,7 @@ func TestOpenThatStalls(t *testing.T) {
 
 // Who was removed while it was cut off gets to know that when it is invited again, and is a member then.
 func TestCutOffMemberIsInvitedAgain(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{false, true} {
 		bubble(t, func(t *testing.T, h *hub) {
 			o := quick

@@ -34,6 +34,7 @@ func (s *failing) Write(changes []store.Change, done func(error)) {
 
 // When the disk is full at some write, the session ends and says so, nothing is sent that is not stored, and with room it goes on.
 func TestStoreThatIsFull(t *testing.T) {
+	t.Parallel()
 	for _, lead := range []bool{false, true} {
 		t.Run(fmt.Sprint("moderator ", lead), func(t *testing.T) {
 			for at, full := 3, true; full; at++ {

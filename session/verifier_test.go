@@ -86,6 +86,7 @@ func arrives(t *testing.T, s *Session, from *App, text string) time.Duration {
 
 // While a token of one member is judged, what it says waits, in order; what others say in the same session, and in others, does not.
 func TestVerifierThatTakesLong(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		o := newOffice()
 		one := func(p *Options) { p.Workers = 1 }
@@ -145,6 +146,7 @@ func TestVerifierThatTakesLong(t *testing.T) {
 
 // Who joins has many tokens judged, those that only its welcome shows, too: together, and each once.
 func TestJoiningWithVerifierThatTakesLong(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"dave", "erin"} { // one with a store, one without
 		bubble(t, func(t *testing.T, h *hub) {
 			o := newOffice()
@@ -284,6 +286,7 @@ func TestSignaturesByAllWorkers(t *testing.T) {
 
 // Data whose signatures are verified ahead comes in order, and nothing of it is in the way of the end.
 func TestDataAhead(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *hub) {
 		apps, members := h.group(SessionOptions{}, "alice", "bob", "carol")
 		release := apps[1].holdWorkers(2)

@@ -15,6 +15,7 @@ import (
 
 // What people who use upstream's libraries have asked for, in our words: each is so here.
 func TestWishes(t *testing.T) {
+	t.Parallel()
 	runs(t, []item{
 		{"messages of a session of two come in order", eachWay(inOrderOfTwo)},
 		{"who is invited decides, and says why not", TestDeclined},
@@ -41,6 +42,7 @@ func TestWishes(t *testing.T) {
 
 // What upstream's 3.4.6 does wrong, and is not so here.
 func TestDefectsOfUpstream(t *testing.T) {
+	t.Parallel()
 	runs(t, []item{
 		{"members read on when a token is an hour old, and are told before others do not", TestTokenThatExpires},
 		{"a moderator has a fresh token with the changes that are due", TestModeratorsTokenIsRenewed},

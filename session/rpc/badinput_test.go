@@ -69,6 +69,7 @@ func answers(t *testing.T, s *session.Session) (texts []string) {
 
 // What servers are sent that is wrong has the right status, or none, and they live on (P-rpc-4, P-rpc-5, P-rpc-6).
 func TestBadFramesOfCallers(t *testing.T) {
+	t.Parallel()
 	past := fmt.Sprint(time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC).Unix())
 	end := of("", "slimrpc-code", "0")
 	for _, c := range []struct {
@@ -155,6 +156,7 @@ func TestCallerLeavesInTheMiddle(t *testing.T) {
 
 // What callers are sent that is wrong fails the call, or is dropped.
 func TestBadFramesOfServers(t *testing.T) {
+	t.Parallel()
 	reply := func(text string, pairs ...string) frame {
 		return of(text, append([]string{"slimrpc-dir", "-"}, pairs...)...)
 	}

@@ -61,6 +61,7 @@ func failures(t *testing.T, calls []*rpc.Replies[rpc.Raw], option string) (n int
 // All calls of a client together keep no more than its bound and a little each, and whatever ends them makes room again: their context, Close,
 // and Receive (P-rpc-10).
 func TestCallsOfAClientAreBounded(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		flooding(w.server, 30, 6_000)
 		for _, how := range []string{"context", "Close", "Receive"} {
@@ -113,6 +114,7 @@ func TestRepliesOfACallAreBounded(t *testing.T) {
 
 // All sessions of a server together keep no more than its bound: those that have much are refused, and those that have little go on (P-rpc-10).
 func TestSessionsTogetherAreBounded(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		const loud = 10
 		failed := 0
@@ -185,6 +187,7 @@ func TestSessionsOfAServerAreBounded(t *testing.T) {
 
 // Sessions that come together, or are given to a server, are bounded, too.
 func TestSessionsThatComeTogether(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		const callers = 20
 		good := make(chan bool, callers)

@@ -93,6 +93,7 @@ func TestSessionsKeepIsBounded(t *testing.T) {
 
 // Whatever is kept is free when the calls are over: a session goes on as if there had been none.
 func TestSessionsKeepIsFreed(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		s, err := w.net.App("org/ns/peer").Open(t.Context(), serverName, session.SessionOptions{Plain: true})
 		if err != nil {

@@ -73,6 +73,7 @@ func TestSendAfterTheEndDoesNotWait(t *testing.T) {
 
 // A client may be closed while others call, which then open another session.
 func TestCloseBesideCalls(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		var all sync.WaitGroup
 		for range 8 {
@@ -100,6 +101,7 @@ func TestCloseBesideCalls(t *testing.T) {
 
 // A server may be stopped while it is started again.
 func TestServeBesideStop(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		w.server.Stop()
 		over := make(chan struct{})

@@ -62,6 +62,7 @@ func reply(text string, pairs ...string) frame {
 
 // A caller that is done with a call before its server is says so, whatever the reason, and ends its requests, once (P-rpc-7).
 func TestFarewells(t *testing.T) {
+	t.Parallel()
 	const gone = " the caller has given the call up"
 	half := func(t *testing.T, c *rpc.Client) *rpc.BidiCall[rpc.Raw, rpc.Raw] {
 		b, err := rpc.CallBidi[rpc.Raw, rpc.Raw](t.Context(), c, bidi)

@@ -77,6 +77,7 @@ func wantTexts(t *testing.T, what string, got []string, want ...string) {
 }
 
 func TestGroupOfThree(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{true, false} {
 		inCrowd(t, 3, func(t *testing.T, w *crowd) {
 			ctx := t.Context()
@@ -265,6 +266,7 @@ func TestGroupWithoutAnyone(t *testing.T) {
 
 // Members that are not there hold calls up less and less, however many they are, and none is made impossible by them.
 func TestManyAbsentMembers(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		net := sessiontest.New(t, sessiontest.Options{Quiet: true})
 		var names []session.Name

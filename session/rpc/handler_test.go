@@ -52,6 +52,7 @@ func (o old) GRPCStatus() *status.Status { return o.s }
 
 // A handler that was moved from gRPC may go on to return its statuses.
 func TestStatusesOfGRPC(t *testing.T) {
+	t.Parallel()
 	gone := status.Error(codes.NotFound, "gone")
 	for name, c := range map[string]struct {
 		err  error

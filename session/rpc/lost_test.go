@@ -40,6 +40,7 @@ func within(t *testing.T, what string, most time.Duration, call func()) {
 // Replies that the server gives up, as the caller hears nothing for that long, are asked for when it hears again: the server says something
 // then. Handlers that were canceled meanwhile fail their calls.
 func TestRepliesThatAreGivenUp(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{true, false} {
 		for _, c := range []struct {
 			m    rpc.Method
@@ -66,6 +67,7 @@ func TestRepliesThatAreGivenUp(t *testing.T) {
 
 // The same of one member of a group.
 func TestRepliesOfAMemberThatAreGivenUp(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{true, false} {
 		t.Run(fmt.Sprintf("plain=%v", plain), func(t *testing.T) {
 			inCrowd(t, 3, func(t *testing.T, w *crowd) {
@@ -95,6 +97,7 @@ func stream(ctx context.Context, t *testing.T, w *world, n int) (int, error) {
 
 // A stream of which MLS refuses repeats, since too many before them were lost, goes on by new keys: it is not taken for lost (P-rpc-8).
 func TestRefusedRepliesThatComeAgain(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		mustCall(t, w.client)
 		time.AfterFunc(6*time.Second, deaf(w.net, "org/ns/server", "org/ns/client"))
@@ -110,6 +113,7 @@ func TestRefusedRepliesThatComeAgain(t *testing.T) {
 
 // One whose repeats are refused for good, as the server does not follow to new keys, fails.
 func TestRefusedRepliesThatDoNotComeAgain(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		mustCall(t, w.client)
 		time.AfterFunc(6*time.Second, deaf(w.net, "org/ns/server", "org/ns/client"))
@@ -172,6 +176,7 @@ func mute(t *testing.T, app *session.App, replies int, answers bool) {
 // Where messages were refused that the server gives up then, without a word, and where so many events were missed that one may have said
 // so, the caller asks for a sign of life, and finds out.
 func TestRefusedRepliesThatAreGivenUp(t *testing.T) {
+	t.Parallel()
 	for _, answers := range []bool{true, false} {
 		for _, group := range []bool{false, true} {
 			t.Run(fmt.Sprintf("answers=%v group=%v", answers, group), func(t *testing.T) {

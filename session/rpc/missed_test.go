@@ -14,6 +14,7 @@ import (
 // Where so many events were missed that one may have said that replies do not come, those who owe them are asked for a sign of life. Who gives
 // none has failed (P-rpc-8).
 func TestMissedEventsRaiseDoubt(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		net := sessiontest.New(t, sessiontest.Options{Quiet: true})

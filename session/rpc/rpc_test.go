@@ -195,6 +195,7 @@ func series(prefix string, n int) (texts []string) {
 }
 
 func TestShapes(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{true, false} {
 		t.Run(fmt.Sprintf("plain=%v", plain), func(t *testing.T) {
 			inWorld(t, testShapes, func(_ *rpc.ServerOptions, co *rpc.CallOptions) { co.Session.Plain = plain })

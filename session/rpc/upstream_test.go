@@ -84,6 +84,7 @@ func TestServerEnforcesDeadlines(t *testing.T) {
 
 // A call for which nobody sets a deadline ends after ten hours, as at upstream's servers, unless the server is told otherwise (P-rpc-3).
 func TestCallsOfDays(t *testing.T) {
+	t.Parallel()
 	wants := map[time.Duration]rpc.Code{0: rpc.DeadlineExceeded}
 	if os.Getenv("SLIMGO_TEST_LONG") != "" { // the heartbeats of a day take a second
 		wants[-1] = rpc.OK
@@ -266,6 +267,7 @@ func TestPins(t *testing.T) {
 
 // Errors of several members come with who has sent them, of streams after what came before, and a fresh group for each call does as well.
 func TestErrorsOfMembers(t *testing.T) {
+	t.Parallel()
 	inCrowd(t, 3, func(t *testing.T, w *crowd) {
 		for i, s := range w.servers[1:] {
 			rpc.HandleServerStream(s, down, func(_ context.Context, _ *rpc.Raw, out *rpc.Sender[rpc.Raw]) error {
@@ -288,6 +290,7 @@ var plain = rpc.CallOptions{Session: session.SessionOptions{Plain: true}}
 
 // Messages as long as a session lets them go both ways, and one byte more fails before anything is sent.
 func TestLongestMessages(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		same := rpc.Method{Service: "acme.Echo", Name: "Same"}
 		rpc.HandleUnary(w.server, same, func(_ context.Context, req *rpc.Raw) (*rpc.Raw, error) { return req, nil })
@@ -305,6 +308,7 @@ func TestLongestMessages(t *testing.T) {
 
 // Thousands of calls at once share a session, and all get their own answers: ten thousand with SLIMGO_TEST_LONG.
 func TestThousandsOfCalls(t *testing.T) {
+	t.Parallel()
 	calls := 1000
 	if os.Getenv("SLIMGO_TEST_LONG") != "" {
 		calls = 10_000

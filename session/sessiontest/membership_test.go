@@ -69,6 +69,7 @@ func again(t *testing.T, g *session.Session, l *session.Listener, name string) *
 
 // A member that is let in anew, and whose answer gets lost, needs no other one, whatever happens meanwhile.
 func TestLostAnswerToARejoin(t *testing.T) {
+	t.Parallel()
 	bubble(t, Options{}, func(t *testing.T, n *Net) {
 		members := groupOf(t, n, session.SessionOptions{}, "alice", "bob", "carol", "dave")
 		n.Partition(app("bob"))

@@ -16,6 +16,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt")
 // Each story of how sessions begin, change and end, as our apps tell it to each other: who says what to whom, message by message.
 // -update writes testdata anew; the difference is to be looked at.
 func TestStories(t *testing.T) {
+	t.Parallel()
 	for name, tell := range map[string]func(t *testing.T, n *Net){
 		"point-to-point": func(t *testing.T, n *Net) {
 			a, b := pair(t, n, session.SessionOptions{})

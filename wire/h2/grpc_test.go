@@ -61,6 +61,7 @@ func payload(size, i int) []byte {
 func tooSlow(set *Settings, size int) bool { return set.InitialWindow == 1000 && size > 1<<20 }
 
 func TestServerEchoesToGRPCGo(t *testing.T) {
+	t.Parallel()
 	for _, wc := range windowCases {
 		t.Run(wc.name, func(t *testing.T) {
 			cc := dialGRPC(t, func(context.Context, string) (net.Conn, error) {
@@ -293,6 +294,7 @@ func serveGRPC(t *testing.T, o ...grpc.ServerOption) (dial func() net.Conn) {
 }
 
 func TestClientCallsGRPCGo(t *testing.T) {
+	t.Parallel()
 	dial := serveGRPC(t, grpc.InitialWindowSize(65535), grpc.InitialConnWindowSize(65535))
 	for _, wc := range windowCases {
 		for _, b := range batches {
@@ -312,6 +314,7 @@ func TestClientCallsGRPCGo(t *testing.T) {
 }
 
 func TestOurEndsEcho(t *testing.T) {
+	t.Parallel()
 	for _, client := range windowCases {
 		for _, server := range windowCases {
 			for _, b := range batches {

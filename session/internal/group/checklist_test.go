@@ -14,6 +14,7 @@ import (
 
 // What upstream's library tests of its machines, by our words; what shows in sessions is in TestChecklist of package session.
 func TestChecklist(t *testing.T) {
+	t.Parallel()
 	for name, tell := range map[string]func(t *testing.T){
 		"an MLS group that cannot be made fails the invitation, and the next one is tried": noGroup,
 		"an answer of one phase does not end another":                                      answersOfOtherPhases,

@@ -12,6 +12,7 @@ import (
 // Clocks are set while a group is there. Its members hear their moderator, which lets others in and out, whatever tokens in their leaves
 // and of its last invitation tell.
 func TestClocksAreSet(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range kinds {
 		for _, by := range []time.Duration{-26 * time.Hour, -2 * time.Hour, -time.Minute, 2 * time.Hour, 26 * time.Hour} {
 			t.Run(fmt.Sprint(by, " encrypted ", encrypted), func(t *testing.T) {

@@ -80,6 +80,7 @@ func short(ms []*message.Message) string {
 
 // What comes together is acknowledged by one message, to those who understand that.
 func TestAcknowledgementsOfSeveral(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		come    []int  // ids in their order; 0: something else happens

@@ -13,6 +13,7 @@ import (
 // A commit that is due brings the moderator's leaf a fresh token where the old one is in the second half of its life and still
 // good, and keys of its own, which others follow.
 func TestFreshTokenOfAModerator(t *testing.T) {
+	t.Parallel()
 	const life = 10 * time.Minute // of all tokens, for who judges them
 	for _, c := range []struct {
 		age   time.Duration

@@ -294,6 +294,7 @@ var (
 )
 
 func TestPointToPoint(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range kinds {
 		for _, loss := range []float64{0, 0.2} {
 			w := newWorld(t, 1, "alice", "bob")
@@ -342,6 +343,7 @@ func TestPointToPoint(t *testing.T) {
 }
 
 func TestGroup(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range kinds {
 		for _, loss := range []float64{0, 0.1} {
 			w := newGroup(t, 2, encrypted, loss, "alice", "bob", "carol", "dave")
@@ -410,6 +412,7 @@ func everybodyTalks(w *world, apps []*app, about string) {
 
 // Members that go and come back know each other again, also when others have come and gone meanwhile.
 func TestSuspendAndResume(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range kinds {
 		for _, loss := range []float64{0, 0.1} {
 			w := newGroup(t, 3, encrypted, loss, "alice", "bob", "carol", "dave")
@@ -450,6 +453,7 @@ func TestSuspendAndResume(t *testing.T) {
 
 // Where there are no keys there are no epochs either: a member is back whatever number it tells, as upstream's apps tell 0.
 func TestPlainGroupsHaveNoEpochs(t *testing.T) {
+	t.Parallel()
 	tell := []func(bob *app) message.Message{
 		func(bob *app) message.Message {
 			return message.Message{Type: message.UpdateState, Command: &message.State{Participant: bob.self.Name}}
@@ -484,6 +488,7 @@ func TestPlainGroupsHaveNoEpochs(t *testing.T) {
 
 // A member that was cut off while others came and went finds its way back by itself.
 func TestCutOffMember(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 4, true, 0, "alice", "bob", "carol", "dave")
 	alice, bob := w.app("alice"), w.app("bob")
 	w.reach = func(from, to *app) bool { return from != bob && to != bob }
@@ -509,6 +514,7 @@ func TestCutOffMember(t *testing.T) {
 
 // What is repeated as one member does not answer comes to the others, too, who say each time that they have it. That is nothing to refuse.
 func TestOthersAcknowledgeRepeats(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range kinds {
 		w := newGroup(t, 5, encrypted, 0, "alice", "bob", "carol", "dave")
 		w.faults.Duplicate = 0
@@ -533,6 +539,7 @@ func TestOthersAcknowledgeRepeats(t *testing.T) {
 // A member that was cut off while another left and came back finds out that this is another one before it says something.
 // What it says then is delivered.
 func TestComesAnewWhileAnotherIsCutOff(t *testing.T) {
+	t.Parallel()
 	t.Run("plain", func(t *testing.T) { comesAnewWhileAnotherIsCutOff(t, false) })
 	t.Run("encrypted", func(t *testing.T) { comesAnewWhileAnotherIsCutOff(t, true) })
 }
@@ -650,6 +657,7 @@ func TestInvitedAnew(t *testing.T) {
 
 // A member that says over and over that it leaves, while the moderator does something else, is one that leaves: it is taken out once.
 func TestLeavesOverAndOver(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 8, false, 0, "alice", "bob", "carol")
 	alice, bob := w.app("alice"), w.app("bob")
 	m, p := alice.member.(*Moderator), bob.member.(*Participant)

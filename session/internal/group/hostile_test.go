@@ -41,6 +41,7 @@ func published(t *testing.T, from *app, text string, to ...*app) {
 
 // Requests for what was never sent, which anybody can forge, do not take a member's messages from the others.
 func TestRequestsForNothing(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 11, true, 0, "alice", "bob", "carol")
 	w.faults.Duplicate = 0
 	alice, bob, carol := w.app("alice"), w.app("bob"), w.app("carol")
@@ -56,6 +57,7 @@ func TestRequestsForNothing(t *testing.T) {
 
 // Repeats to a member that acknowledges nothing do not take later messages from the others.
 func TestRepeatsToAStuckMember(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 12, true, 0, "alice", "bob", "carol")
 	w.faults.Duplicate = 0
 	alice, bob, carol := w.app("alice"), w.app("bob"), w.app("carol")
@@ -70,6 +72,7 @@ func TestRepeatsToAStuckMember(t *testing.T) {
 
 // A member that was cut off while others said much hears them again when it is back.
 func TestCutOffWhileMuchIsSaid(t *testing.T) {
+	t.Parallel()
 	for _, who := range []string{"bob", "alice"} {
 		w := newGroup(t, 13, true, 0, "alice", "bob", "carol")
 		w.faults.Duplicate = 0
@@ -89,6 +92,7 @@ func TestCutOffWhileMuchIsSaid(t *testing.T) {
 // A member that asks for the same message again and again, and acknowledges nothing, gets it no more often than an honest one needs, whether
 // it is under way or has been given up.
 func TestAsksForTheSameForEver(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range kinds {
 		w := newGroup(t, 14, encrypted, 0, "alice", "bob", "carol")
 		w.faults.Duplicate = 0
@@ -117,6 +121,7 @@ func TestAsksForTheSameForEver(t *testing.T) {
 
 // Those who say much to one member of a group alone are heard by the others when they say something to all again.
 func TestMuchForOne(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 15, true, 0, "alice", "bob", "carol")
 	w.faults.Duplicate = 0
 	bob, carol := w.app("bob"), w.app("carol")
@@ -138,6 +143,7 @@ func TestMuchForOne(t *testing.T) {
 
 // One that was cut off while messages for it were repeated hears what is said when it is back.
 func TestCutOffPair(t *testing.T) {
+	t.Parallel()
 	alice, bob := pair(t, true)
 	w := alice.w
 	for i, off := range []*app{bob, alice} {
@@ -160,6 +166,7 @@ func TestCutOffPair(t *testing.T) {
 
 // A moderator that names more members than there can be is not believed: to look at each among all others took twenty seconds.
 func TestInventedMembers(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 16, false, 0, "alice", "bob")
 	alice, bob := w.app("alice"), w.app("bob")
 	m := alice.member.(*Moderator)
@@ -188,6 +195,7 @@ func TestInventedMembers(t *testing.T) {
 
 // A member that acknowledges whatever there is, and what there is not, takes nothing from the others.
 func TestAcknowledgesEverything(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range kinds {
 		w := newGroup(t, 17, encrypted, 0, "alice", "bob", "carol")
 		w.faults.Duplicate = 0
@@ -262,6 +270,7 @@ func TestFramesOfOthers(t *testing.T) {
 
 // Commits and proposals that a member makes by itself, as data and as changes, are not followed.
 func TestCommitsOfAMember(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 19, true, 0, "alice", "bob", "carol")
 	w.faults.Duplicate = 0
 	alice, bob, carol := w.app("alice"), w.app("bob"), w.app("carol")
@@ -299,6 +308,7 @@ func TestCommitsOfAMember(t *testing.T) {
 
 // A member that asks over and over to be let in anew, and follows nothing, does not keep others from being invited and from being heard.
 func TestAsksToBeLetInForEver(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 20, true, 0, "alice", "bob", "carol")
 	w.faults.Duplicate = 0
 	alice, bob, carol := w.app("alice"), w.app("bob"), w.app("carol")
@@ -339,6 +349,7 @@ func TestAsksToBeLetInForEver(t *testing.T) {
 
 // Proposals that a member sends as data wait for no commit, and stop nobody.
 func TestProposalsOfAMember(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 21, true, 0, "alice", "bob", "carol")
 	w.faults.Duplicate = 0
 	alice, bob, carol := w.app("alice"), w.app("bob"), w.app("carol")

@@ -70,6 +70,7 @@ func (l *listener) wants(t *testing.T, what string, want []string) {
 
 // Who says what to whom in a group, under which name and with what fanout: peers on other libraries look at each of that.
 func TestWhatIsSaidInAGroup(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range kinds {
 		w := newWorld(t, 20, "alice", "bob", "carol", "dave")
 		w.faults.Duplicate = 0
@@ -171,6 +172,7 @@ func TestWhatIsSaidByTwo(t *testing.T) {
 // A member that says something to all in the second half of an interval needs no heartbeat. It sends one anyway where somebody is back who was taken
 // for offline, so that epochs can be compared, and where nobody is there.
 func TestHeartbeatsInTheSteadOfNothing(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 21, true, 0, "alice", "bob", "carol")
 	w.faults.Duplicate = 0
 	alice, bob := w.app("alice"), w.app("bob")
@@ -336,6 +338,7 @@ func (a *app) refused(t *testing.T, what string, why error) {
 
 // Members that say what others are to say are not believed, and change nothing.
 func TestForgedByMembers(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range kinds {
 		w := newGroup(t, 24, encrypted, 0, "alice", "bob", "carol", "dave")
 		w.faults.Duplicate = 0
@@ -439,6 +442,7 @@ func sealed(t *testing.T, from, to *app, m message.Message) *message.Message {
 
 // Who answers an invitation is who was invited: under its name and id, of the subject that is wanted, and names itself.
 func TestForgedAnswers(t *testing.T) {
+	t.Parallel()
 	type forged struct {
 		name  string
 		pin   string
@@ -551,6 +555,7 @@ func TestSaidAgain(t *testing.T) {
 
 // Who does not acknowledge a change is offline from then on, and the change is made.
 func TestWhoDoesNotAcknowledge(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range kinds {
 		w := newGroup(t, 27, encrypted, 0, "alice", "bob", "carol", "dave")
 		alice, bob := w.app("alice"), w.app("bob")
@@ -656,6 +661,7 @@ func TestDiscoveredByOthers(t *testing.T) {
 // A change that was made before is acknowledged once more, also under another id, and one that is ahead may come again when what is missing
 // has come.
 func TestChangesOutOfOrder(t *testing.T) {
+	t.Parallel()
 	w := newGroup(t, 31, true, 0, "alice", "bob", "carol", "dave", "erin")
 	w.faults.Duplicate, w.faults.Jitter = 0, 0
 	alice, bob := w.app("alice"), w.app("bob")

@@ -127,6 +127,7 @@ func TestKilledWhileItLeaves(t *testing.T) {
 
 // Who is started again says so at once, and says from then on that it is there.
 func TestStartedAgainIsThere(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"alice", "bob"} {
 		w := keptGroup(t, "carol")
 		a, carol := w.app(name), w.app("carol")
