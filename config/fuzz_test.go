@@ -21,6 +21,7 @@ func bomb() string {
 }
 
 func TestHostileFilesAreBounded(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, yaml, want string }{
 		{"alias bomb", bomb(), "repetition limit exceeded"},
 		{"deep flow", strings.Repeat("[", 1<<20), "recursion limit exceeded"},

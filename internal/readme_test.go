@@ -270,8 +270,11 @@ func portOfREADME(t *testing.T, dir string) string {
 }
 
 // Every block of the README is run or read, in order, in one shell, and what it shows is what is printed; those in Python with the
-// build tag interop, as they install a package.
+// build tag interop, as they install a package. Its programs take seconds to be linked.
 func TestREADME(t *testing.T) {
+	if !withPython && os.Getenv("SLIMGO_TEST_LONG") == "" {
+		t.Skip("the README's programs are built and run with SLIMGO_TEST_LONG=1, as in CI")
+	}
 	dir := checkout(t)
 	port := portOfREADME(t, dir)
 	withoutCopies(t, dir)

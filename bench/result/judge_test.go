@@ -117,6 +117,7 @@ func TestJudge(t *testing.T) {
 // On a machine whose measurements scatter by 8 %, with a neighbour that takes half again in one of twenty, an unchanged
 // build passes and one that costs 30 % more fails.
 func TestGateDecidesRightOnANoisyMachine(t *testing.T) {
+	t.Parallel()
 	const runs, least, most = 2000, 4, 16 // as suite ci has it
 	random := rand.New(rand.NewPCG(7, 11))
 	noisy := func(v float64) float64 {
@@ -157,7 +158,8 @@ func TestGateDecidesRightOnANoisyMachine(t *testing.T) {
 // A build that costs exactly what it may is decided before the last round by chance only. Looking again after each added
 // round shall not make that likely.
 func TestLookingOftenDoesNotDecideByChance(t *testing.T) {
-	const runs, least, most = 4000, 4, 16
+	t.Parallel()
+	const runs, least, most = 2000, 4, 16
 	random := rand.New(rand.NewPCG(3, 5))
 	early := 0
 	for range runs {

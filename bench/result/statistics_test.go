@@ -11,7 +11,8 @@ import (
 // On a machine whose measurements scatter by 8 %, with a neighbour that takes half again in one of twenty, the interval
 // holds the true ratio as often as it says, and a gate is wrong no more often.
 func TestUnpairedIntervalHoldsTheTruth(t *testing.T) {
-	const runs = 4000
+	t.Parallel()
+	const runs = 2000
 	random := rand.New(rand.NewPCG(3, 5))
 	series := func(n int, middle float64) []float64 {
 		v := make([]float64, n)

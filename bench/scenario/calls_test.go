@@ -179,6 +179,7 @@ func (r refusing) Close(context.Context) error { return nil }
 
 // Calls of a fixed number end when nobody answers any more, however many are left.
 func TestCallsEndWhenNobodyAnswers(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := &calls{talk: talk{p: with(func(p *result.Params) { p.Count, p.Replies = 1000, 1 }), rig: new(load.Rig), names: []string{"a/b/c"}}, client: refusing{9 * time.Second}}
 		begun := time.Now()

@@ -37,6 +37,7 @@ func metric(t *testing.T, n result.NodeResult, name string) float64 {
 
 // A fixed count is sent to the message, and the measurement ends with it.
 func TestCountIsSentAndNoMore(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*result.Params){
 		"closed": func(p *result.Params) {},
 		"open":   func(p *result.Params) { p.TotalRate = 500 },
@@ -71,6 +72,7 @@ func TestCountIsSentAndNoMore(t *testing.T) {
 
 // A message of a count that is lost is counted, and does not keep the measurement.
 func TestCountEndsWithoutWhatIsLost(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		p := quick(func(p *result.Params) { p.Count, p.Warmup, p.InFlight = 100, 0, 10 })
 		n := run(t, target(t, &faults.Proxy{Fate: faults.Every(60, faults.Drop)}), "p2p", p)
@@ -82,6 +84,7 @@ func TestCountEndsWithoutWhatIsLost(t *testing.T) {
 
 // The total rate is that of all senders, and stages are offered as they are written.
 func TestTotalRateAndStagesAreOffered(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		n := run(t, target(t, new(faults.Proxy)), "p2p", quick(func(p *result.Params) { p.Pairs, p.TotalRate, p.Duration = 4, 1000, 2*time.Second }))
 		if got := metric(t, n, "offered"); got < 995 || got > 1005 {
@@ -108,6 +111,7 @@ func TestTotalRateAndStagesAreOffered(t *testing.T) {
 }
 
 func TestNoWarmUp(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		n := run(t, target(t, new(faults.Proxy)), "p2p", quick(func(p *result.Params) { p.Warmup = 0 }))
 		if s := n.Rounds[0].Samples[0]; metric(t, n, "delivered") <= 0 || s.At > 0.2 {
@@ -118,6 +122,7 @@ func TestNoWarmUp(t *testing.T) {
 
 // A node that takes a message in a millisecond carries a thousand a second, and is found to be the limit.
 func TestSearchFindsWhatTheNodeCarries(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		proxy := &faults.Proxy{Pause: gate(func() time.Duration { return time.Millisecond })}
 		n := run(t, target(t, proxy), "search", quick(func(p *result.Params) { p.TotalRate, p.P99Bound, p.Duration = 60, 20*time.Millisecond, 2*time.Second }))
@@ -145,6 +150,7 @@ func TestSearchThatFindsNoLimitSaysSo(t *testing.T) {
 
 // Where the generator sends late, it is the limit, and that is said.
 func TestSearchBlamesTheGenerator(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		tg := target(t, new(faults.Proxy))
 		// As on a machine that is too busy.
@@ -208,6 +214,7 @@ func TestWaysAreNodesOfTheirNames(t *testing.T) {
 
 // Clients that do not come in time end a storm, which says how many came, and that it was the time that ended.
 func TestStormSaysWhatEndedIt(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		tg := target(t, new(faults.Proxy))
 		tg.Dialer = watched{Dialer: tg.Dialer.(client.Dialer), before: func(ctx context.Context) error {
@@ -230,6 +237,7 @@ func TestStormSaysWhatEndedIt(t *testing.T) {
 
 // A rate at which a message is lost does not hold, however fast all others come: one of a thousand does not show in the p99.
 func TestRateThatLosesDoesNotHold(t *testing.T) {
+	t.Parallel()
 	for drop, want := range map[faults.Fate]bool{faults.Deliver: true, faults.Drop: false} {
 		simulated(t, func(t *testing.T) {
 			g, err := load.NewRig(t.Context(), target(t, &faults.Proxy{Fate: faults.Every(800, drop)}))
@@ -247,6 +255,7 @@ func TestRateThatLosesDoesNotHold(t *testing.T) {
 
 // A count is measured until its last message has come, not until somebody looks.
 func TestCountEndsWithItsLastMessage(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		n := &faults.Proxy{Net: &simnet.Net{Delay: 1300 * time.Microsecond}} // looks are a whole millisecond apart
 		if err := n.Start(); err != nil {
@@ -263,6 +272,7 @@ func TestCountEndsWithItsLastMessage(t *testing.T) {
 
 // What is kept of the delays is of the phase whose percentiles have no word before them.
 func TestHistogramIsOfThePhaseWithoutAWord(t *testing.T) {
+	t.Parallel()
 	for _, scenario := range []string{"p2p", "churn", "table"} {
 		simulated(t, func(t *testing.T) {
 			tg := target(t, &faults.Proxy{Pause: onceAfter(50, 400*time.Millisecond)}) // in the first phase

@@ -47,6 +47,7 @@ var injected = map[string]faults.Fate{"nothing": faults.Deliver, "lost": faults.
 	"late": faults.Late, "changed": faults.Change, "to the wrong one": faults.Astray}
 
 func TestInjectedFaultsAreCounted(t *testing.T) {
+	t.Parallel()
 	for name, f := range injected {
 		t.Run(name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
@@ -77,6 +78,7 @@ func TestFaultsInFrontOfANodeAreCounted(t *testing.T) {
 
 // Several faults at once are told apart.
 func TestFaultsTogetherAreCounted(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		drop, twice, swap := faults.Every(997, faults.Drop), faults.Every(1009, faults.Twice), faults.Every(1013, faults.Swap)
 		p := &faults.Proxy{Fate: func(n uint64) faults.Fate { return max(drop(n), twice(n), swap(n)) }}
@@ -92,6 +94,7 @@ func TestFaultsTogetherAreCounted(t *testing.T) {
 
 // Delays of five milliseconds on one message in fifty are in the p99, and not in the median.
 func TestDelaysShowAtTheirPercentile(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		const delay = 5 * time.Millisecond
 		proxy := &faults.Proxy{Fate: faults.Every(50, faults.Late), Delay: delay}
@@ -147,6 +150,7 @@ func onceAfter(n int64, length time.Duration) func() {
 // its sender is blocked for most of each pause: the windows take 64 KiB of the 1.6 MiB that are to be sent meanwhile. The
 // closed loop, which sends nothing meanwhile, counts each pause once.
 func TestOpenLoopChargesPausesToEveryMessage(t *testing.T) {
+	t.Parallel()
 	const pause = 200 * time.Millisecond
 	case1 := func(t *testing.T, f func(*result.Params)) (p90, p99 time.Duration) {
 		tg := target(t, &faults.Proxy{Window: 64 << 10, Pause: pauses(time.Second, pause)})
@@ -172,6 +176,7 @@ func TestOpenLoopChargesPausesToEveryMessage(t *testing.T) {
 // A target that stands still from the midst of the measured time to beyond its end has kept half of the messages waiting.
 // They are late, whether they were under way or the sender could not let them out.
 func TestStallBeyondTheEndIsCharged(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		size   int
@@ -195,6 +200,7 @@ func TestStallBeyondTheEndIsCharged(t *testing.T) {
 
 // A message that never comes is later than all that do.
 func TestLostMessagesAreLate(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		f    func(*result.Params)
@@ -215,6 +221,7 @@ func TestLostMessagesAreLate(t *testing.T) {
 }
 
 func TestRefusingNodesAreReported(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		serve func(net.Conn)
@@ -263,6 +270,7 @@ func refused(t *testing.T, serve func(net.Conn), want string) {
 
 // A node that stops answering in the midst: what was measured until then is there, and the reason.
 func TestStallInTheMidstEndsTheMeasurement(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		proxy := new(faults.Proxy)
 		tg := target(t, proxy)
@@ -288,6 +296,7 @@ func TestStallInTheMidstEndsTheMeasurement(t *testing.T) {
 }
 
 func TestInterruptInTheMidstKeepsWhatWasMeasured(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		tg := target(t, new(faults.Proxy))
 		ctx, cancel := context.WithCancel(t.Context())

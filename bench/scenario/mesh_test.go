@@ -159,6 +159,7 @@ func (l *lagging) Send(first uint64, _ int, at, _ int64) error {
 // Names are known when all of one round comes: what comes late of one before does not stand for it. A node that takes nothing holds
 // nobody up.
 func TestNamesAreKnownByOneRound(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		names := make([]load.Address, 4)
 		l := &lagging{r: load.NewReceiver(0, 1, 0), come: [][]int{{3}, {-4, -3, -2, 3}, {0, 1, 2, 3}}}

@@ -115,6 +115,7 @@ func metrics(t *testing.T, tg load.Target, scenario string, p result.Params) map
 }
 
 func TestHealthyNodeLosesNothing(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, c := range []struct {
 		name, scenario string
 		p              result.Params
@@ -186,6 +187,7 @@ func slowIsServed(t *testing.T) {
 }
 
 func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		n := new(faults.Proxy)
 		tg := target(t, n)
@@ -200,6 +202,7 @@ func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
 
 // What cannot be reached any more is not tried again case by case, with the same words each time.
 func TestRunEndsWithATargetThatIsGone(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		n := new(faults.Proxy)
 		tg := target(t, n)
@@ -283,6 +286,7 @@ func TestFindNamesTheNearestScenario(t *testing.T) {
 
 // Steps are counted before they are done.
 func TestProgressCountsSteps(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		const length = 3 * time.Second
 		s := Scenario{Name: "told", Kind: Kind{Label: func(p result.Params) string { return strconv.Itoa(p.Pairs) },

@@ -97,6 +97,7 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 }
 
 func TestAnycastFindsAnUnfairNode(t *testing.T) {
+	t.Parallel()
 	of4 := quick(func(p *result.Params) { p.Instances = 4 })
 	simulated(t, func(t *testing.T) {
 		fair := one(t, &faults.Proxy{Rotate: true}, "anycast", of4)
@@ -113,6 +114,7 @@ func TestAnycastFindsAnUnfairNode(t *testing.T) {
 }
 
 func TestAnycastSeesDuplicatesAcrossInstances(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		n := &faults.Proxy{Fate: faults.Every(100, faults.Twice)}
 		if ms := one(t, n, "anycast", quick(func(p *result.Params) { p.Instances = 2 })); ms["duplicates"] < 1 || ms["lost"] != 0 {
@@ -122,6 +124,7 @@ func TestAnycastSeesDuplicatesAcrossInstances(t *testing.T) {
 }
 
 func TestMixedSendsEachSizeByItsWeight(t *testing.T) {
+	t.Parallel()
 	mix := slices.Sorted(slices.Values(load.SizeMix("100:3,1K").Turns()))
 	if want := []int{100, 100, 100, 1024}; !slices.Equal(mix, want) {
 		t.Fatalf("got %v", mix)
@@ -136,6 +139,7 @@ func TestMixedSendsEachSizeByItsWeight(t *testing.T) {
 }
 
 func TestChurnCountsClientsAndFailures(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		ms := one(t, new(faults.Proxy), "churn", quick(func(p *result.Params) { p.ChurnRate, p.Duration = 20, time.Second }))
 		if got := ms["clients served a second"]; got < 19 || got > 21 || ms["clients served"] != got {
@@ -151,6 +155,7 @@ func TestChurnCountsClientsAndFailures(t *testing.T) {
 // A node that keeps the names of dead clients delivers to nobody, or twice: the storm finds both. So it does what goes
 // wrong before the storm.
 func TestStormFindsLossAndGhosts(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		metric string
 		fault  faults.Fate
@@ -187,6 +192,7 @@ func (d watched) Dial(ctx context.Context, addr string, o load.DialOptions) (loa
 }
 
 func TestStormComesAllAtOnce(t *testing.T) {
+	t.Parallel()
 	const n = 200
 	tg := ownNode(t)
 	var begun atomic.Int64
@@ -213,6 +219,7 @@ func TestStormComesAllAtOnce(t *testing.T) {
 // A client that a node is too busy to answer comes all the same, later, and is told of; one that cannot come ends the
 // storm.
 func TestStormLetsWhoWasNotAnsweredTryAgain(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		n := new(faults.Proxy)
 		tg := target(t, n)
@@ -316,6 +323,7 @@ func TestTogetherStopsAtAFailure(t *testing.T) {
 
 // A pause is the longest silence of the phase in which it was, and of no other.
 func TestSilenceIsOfItsPhase(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		const pause = 400 * time.Millisecond
 		tg := target(t, &faults.Proxy{Pause: onceAfter(100, pause)})
@@ -329,6 +337,7 @@ func TestSilenceIsOfItsPhase(t *testing.T) {
 
 // Visits that fail are counted, and the first are told with their reasons.
 func TestFailedVisitsAreCountedAndTold(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		n := new(faults.Proxy)
 		tg := target(t, n)
@@ -355,6 +364,7 @@ func TestFailedVisitsAreCountedAndTold(t *testing.T) {
 
 // A member is served again when it has what was sent after it had begun to read, not when it has anything at all.
 func TestRecoveryIsAMessageThatWasSentAfterIt(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		r := load.NewReceiver(0, 1, 1)
 		see := func(n uint64) {

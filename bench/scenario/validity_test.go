@@ -250,6 +250,7 @@ func overloadIsNotValid(t *testing.T) {
 
 // A node that keeps up is not called overloaded.
 func TestOfferedIsDelivered(t *testing.T) {
+	t.Parallel()
 	simulated(t, func(t *testing.T) {
 		ms := one(t, new(faults.Proxy), "fanout", quick(func(p *result.Params) { p.Fanout, p.Rate, p.Duration = 3, 200, time.Second }))
 		if ms["offered"] != 600 || ms["sent"] < 594 || ms["sent"] > 606 || ms["delivered"] < 594 || ms["delivered"] > 606 {

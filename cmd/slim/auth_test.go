@@ -188,6 +188,7 @@ func TestAuditLogIsAPipe(t *testing.T) {
 // A listener lets in who shows its password, a change of it is for those who are there, too, and a client whose password follows comes
 // again; nothing of that is in a log. Rules: P-auth-1, P-auth-7, P-auth-8.
 func TestWhoMayConnect(t *testing.T) {
+	t.Parallel() // beside those that wait
 	audit := filepath.Join(t.TempDir(), "audit.jsonl")
 	server := func(password string) string {
 		return serviceText([]string{plain("127.0.0.1:0", "auth: {type: basic, username: alice, password: "+password+"}")}, nil)

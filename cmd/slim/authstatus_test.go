@@ -12,6 +12,7 @@ import (
 // Keys, policies and rules whose files are broken while the node runs are told of by metrics and /status.json, with the reason, until
 // they are good again.
 func TestAuthLoadsThatFailAreShown(t *testing.T) {
+	t.Parallel() // beside those that wait
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	write := func(name, text string) {

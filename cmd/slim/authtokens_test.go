@@ -51,6 +51,7 @@ func tokenOf(t *testing.T, p *idptest.Provider, id string) string {
 
 // Listeners judge tokens as `auth` and the flags say. Rules: P-jwt-8, P-jwt-11, P-jwt-14, P-jwt-16, P-oidc-9, P-pol-2.
 func TestTokens(t *testing.T) {
+	t.Parallel() // beside those that wait
 	p := idptest.New(t)
 	p.Client("member", "secret", "slim", map[string]any{"groups": []string{"nodes"}})
 	p.Client("guest", "secret", "slim", map[string]any{"groups": []string{"guests"}})
@@ -101,6 +102,7 @@ func TestTokens(t *testing.T) {
 
 // What --strict-auth wants of tokens it wants of those of OpenID Connect, too. Rules: P-oidc-9.
 func TestStrictAuthHoldsForOIDC(t *testing.T) {
+	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -149,6 +151,7 @@ func TestStrictAuthHoldsForOIDC(t *testing.T) {
 // Who has come with a token for an audience that the listener does not want any more is ended, though its key is as good as before.
 // Rules: P-auth-7.
 func TestAnotherAudienceEndsConnections(t *testing.T) {
+	t.Parallel() // beside those that wait
 	p := idptest.New(t)
 	p.Client("member", "secret", "slim", nil)
 	listener := func(audience string) string {
@@ -191,6 +194,7 @@ func TestStrictAuthWantsMore(t *testing.T) {
 // Clients show tokens that they sign, read from a file or get from a provider; a file that changes counts from the next connection on.
 // Rules: P-jwt-1, P-jwt-15, P-oidc-2, P-oidc-5, P-auth-8.
 func TestTokensOfClients(t *testing.T) {
+	t.Parallel() // beside those that wait
 	p := idptest.New(t)
 	p.Client("member", "secret", "slim", nil)
 	file := filepath.Join(t.TempDir(), "token")

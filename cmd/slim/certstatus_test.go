@@ -15,6 +15,7 @@ import (
 // Certificates whose files are broken while the node runs are told of by metrics, /status.json and slim top, as is a
 // reload that fails; a client that has another place in the file keeps its own.
 func TestCertificatesThatFailAreShown(t *testing.T) {
+	t.Parallel() // beside those that wait
 	ca, dir := certstest.NewIssuer(t, "ca", false), t.TempDir()
 	cert, key := ca.Pair("node")
 	certstest.Write(t, dir, map[string]string{"cert.pem": cert, "key.pem": key, "ca.pem": ca.PEM})

@@ -141,6 +141,7 @@ func TestNoFlagTakesZero(t *testing.T) {
 
 // What the flags let through at their bounds, a node accepts.
 func TestBoundsOfFlagsAreThoseOfTheNode(t *testing.T) {
+	t.Parallel() // beside those that wait
 	for _, args := range []string{
 		"--loops 1 --read-buffer 4KiB --conn-buffer 16KiB --stall-timeout 1ns --stall-rate 1 --max-subscriptions 1 --max-header 1KiB",
 		"--loops 1 --read-buffer 64MiB",

@@ -11,6 +11,7 @@ import (
 
 // The log tells of a listener whose mode or path has changed that it stays: nothing has started, and nobody ends.
 func TestReloadSaysThatAListenerStays(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	gone := plain("[::1]:0")
 	r := startReloading(t, serviceText([]string{gone, plain("unix://" + path + "?mode=0660"), plain("ws://127.0.0.1:0/a")}, nil))
@@ -34,6 +35,7 @@ func TestReloadSaysThatAListenerStays(t *testing.T) {
 // A configuration in whose place there is something else is a fault like any other, whether the watcher or a signal
 // finds it.
 func TestReloadOfWhatIsNoFileAnyMore(t *testing.T) {
+	t.Parallel()
 	text := serviceText([]string{plain("127.0.0.1:0")}, nil)
 	for what, put := range map[string]func(path string) error{
 		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },

@@ -10,6 +10,7 @@ import (
 
 // The key holds from the start, and a reload changes it.
 func TestAllowedOriginsReachTheNode(t *testing.T) {
+	t.Parallel()
 	r := startReloading(t, serviceText([]string{plain("ws://127.0.0.1:0/", "allowed_origins: [https://one.example]")}, nil))
 	asks := func(origin string) int {
 		t.Helper()

@@ -314,6 +314,7 @@ func TestLogOnAFullDisk(t *testing.T) {
 // A node without descriptors for its loops says which call failed and what to do, whichever call meets the limit. Eight
 // suffice to read the configuration, and whoever runs the tests may have left us some more.
 func TestStartWithoutDescriptors(t *testing.T) {
+	t.Parallel() // beside those that wait
 	call := regexp.MustCompile(`: (eventfd|epoll_\w+|socketpair|socket|fcntl): too many open files \(raise the limit of open files, or run fewer loops\)`)
 	step := 3
 	if os.Getenv("SLIMGO_TEST_LONG") != "" {

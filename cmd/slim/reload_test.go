@@ -195,6 +195,7 @@ func elsewhere(t *testing.T) *router.Node {
 // Listeners and clients come and go; who is connected by one that stays does not notice, and a client that stays is not
 // dialled again.
 func TestReloadOfListenersAndClients(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	a, b := elsewhere(t), elsewhere(t)
 	to := func(n *router.Node, more ...string) string { return plain("http://"+n.Addrs()[0].String(), more...) }
@@ -235,6 +236,7 @@ func TestReloadOfListenersAndClients(t *testing.T) {
 
 // A listener gets TLS, and loses it, without being closed; its certificates are kept current from then on.
 func TestReloadGivesAListenerTLS(t *testing.T) {
+	t.Parallel()
 	dir, ca := t.TempDir(), certstest.NewIssuer(t, "ca", false)
 	put := func(name string) {
 		cert, key := ca.Pair(name)
@@ -273,6 +275,7 @@ func TestReloadGivesAListenerTLS(t *testing.T) {
 
 // What cannot be loaded or opened changes nothing, and all of it is told at once.
 func TestReloadThatFailsChangesNothing(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -338,6 +341,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 
 // Each key that cannot change is named, again at each reload, and the others of the file take effect. Rules: P-conf-25.
 func TestReloadNamesWhatCannotChange(t *testing.T) {
+	t.Parallel()
 	server := []string{plain("127.0.0.1:0")}
 	service := func(more string) string {
 		return strings.Replace(serviceText(server, nil), "dataplane", more+"\n    dataplane", 1)
@@ -366,6 +370,7 @@ func TestReloadNamesWhatCannotChange(t *testing.T) {
 
 // What the log shows follows the file, unless the command line says it.
 func TestReloadOfTheLogLevel(t *testing.T) {
+	t.Parallel()
 	text := func(level string) string {
 		return serviceText([]string{plain("127.0.0.1:0")}, nil, "tracing: {log_level: "+level+"}")
 	}
@@ -430,6 +435,7 @@ func TestSlowConsumerPolicyOfAFile(t *testing.T) {
 
 // A signal that comes before the start has finished, or while the node stops, is no harm.
 func TestReloadAtTheEdges(t *testing.T) {
+	t.Parallel()
 	text := serviceText([]string{plain("127.0.0.1:0")}, nil)
 	r := newReloading(t, text)
 	note := r.notifyHangups
@@ -475,6 +481,7 @@ func TestHangupWithoutAConfiguration(t *testing.T) {
 
 // A configuration that comes through a pipe can be read once, and is read by whoever needs it.
 func TestConfigurationFromAPipe(t *testing.T) {
+	t.Parallel()
 	from, to, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -67,6 +67,7 @@ func authority(t *testing.T) (dir, tlsText string, client *tls.Config) {
 
 // A reload that wants the exchange of keys to be post-quantum has listeners want it from then on, and links be opened anew.
 func TestReloadOfEnforcePQC(t *testing.T) {
+	t.Parallel() // beside those that wait
 	_, secure, client := authority(t)
 	peer := elsewhere(t)
 	text := func(pqc bool) string {
@@ -106,6 +107,7 @@ func TestReloadOfEnforcePQC(t *testing.T) {
 
 // A listener with TLS that becomes one for WebSockets speaks their protocol by ALPN, too.
 func TestReloadGivesASecureListenerWebSockets(t *testing.T) {
+	t.Parallel()
 	_, secure, client := authority(t)
 	text := func(scheme string) string {
 		return serviceText([]string{"{endpoint: '" + scheme + "127.0.0.1:0', " + secure + "}"}, nil)
@@ -133,6 +135,7 @@ func TestReloadGivesASecureListenerWebSockets(t *testing.T) {
 
 // What was opened for one service is closed when another one cannot have what it needs, and the next reload finds all as it was.
 func TestReloadThatFailsInOneOfTwoServices(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -164,6 +167,7 @@ func TestReloadThatFailsInOneOfTwoServices(t *testing.T) {
 
 // A client whose link is over is dialled again by a reload that leaves it as it is.
 func TestReloadOpensALinkThatIsOver(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	begin := func() *router.Node {
 		n, err := router.Start(t.Context(), router.Options{Listen: []string{"unix://" + path}, Loops: 1})
@@ -194,6 +198,7 @@ func TestReloadOpensALinkThatIsOver(t *testing.T) {
 
 // Keys of a client are called by its new place once another one has gone.
 func TestReloadMovesAClient(t *testing.T) {
+	t.Parallel()
 	dir, _, _ := authority(t)
 	peer := elsewhere(t)
 	goes := plain("http://" + peer.Addrs()[0].String())
@@ -263,6 +268,7 @@ func TestReloadsLeaveNoWatchersBehind(t *testing.T) {
 
 // The time to stop is that of the configuration that was loaded last.
 func TestReloadOfTheDrainTimeout(t *testing.T) {
+	t.Parallel()
 	text := func(d string) string {
 		return serviceText([]string{plain("127.0.0.1:0")}, nil, "runtime: {drain_timeout: "+d+"}")
 	}
@@ -282,6 +288,7 @@ func TestReloadOfTheDrainTimeout(t *testing.T) {
 
 // A reload that was prepared when the node began to stop is dropped, with what was opened for it.
 func TestNodeStopsBeforeAReloadTakesEffect(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	r := newReloading(t, serviceText([]string{plain("127.0.0.1:0")}, nil))
 	r.spy(spied{prepared: func(ctx context.Context) {

@@ -51,6 +51,7 @@ func (p *tunnels) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A file's clients come up, by gRPC and by WebSocket, with TLS of both sides and without, whatever proxy is on the way.
 // Rules: P-dial-2, P-dial-5.
 func TestLinksOfAFileComeUp(t *testing.T) {
+	t.Parallel() // beside those that wait
 	ca := certstest.NewIssuer(t, "ca", false)
 	secure := &tls.Config{Certificates: []tls.Certificate{ca.TLS(certstest.Leaf("node"))}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool()}
 	far, err := router.Start(t.Context(), router.Options{NodeID: "far", TLS: []*tls.Config{nil, nil, secure, secure},

@@ -43,6 +43,7 @@ func newPolicy(t testing.TB, o Options) *Policy {
 // Every policy of the table, over all its claims, answers as upstream's node was seen to, or as the rule says under which it stands: P-pol-3,
 // P-pol-4, P-pol-5, P-pol-6, P-pol-7, P-pol-8, P-pol-9, P-pol-10, P-pol-11, P-pol-12, P-pol-13. The other half is TestPolicies of package interop.
 func TestTable(t *testing.T) {
+	t.Parallel()
 	table, err := os.ReadFile(filepath.Join("testdata", "policies.txt"))
 	if err != nil {
 		t.Fatal(err)
