@@ -149,6 +149,7 @@ func (p *place) edited(t *testing.T, file, to, side, name string, change func(en
 // right is let in, and each thing that is wrong is refused. Memberships that a policy asks for are in TestPolicyPairs, certificates and
 // tokens of SPIRE in TestSPIREPairs, TestSPIREPeersByID and TestSPIRETokensAndUpstream, which need an agent. Rules: P-auth-1, P-auth-3, P-jwt-1, P-jwt-11, P-oidc-9, P-pol-2.
 func TestAuthPairs(t *testing.T) {
+	t.Parallel()
 	type folder struct {
 		name, server, client string
 		variable             string

@@ -59,6 +59,7 @@ const (
 // that is let through, within its backoff; sessions, in pairs and in a group, deliver everything once and in order; and
 // afterwards our nodes hold what they held before: names, goroutines, descriptors, queues. Rules: P-dial-3, P-peer-3.
 func TestChainWhoseLinksAreDamaged(t *testing.T) {
+	t.Parallel()
 	seed := *chaosSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())

@@ -10,6 +10,7 @@ import (
 // TestCompressionOffendsNobody: a link with the key for compression carries sessions both ways, whoever of the two
 // dials. Upstream reads the key, and compresses nothing; it never sees an encoding of ours. Rules: P-comp-2, P-comp-7.
 func TestCompressionOffendsNobody(t *testing.T) {
+	t.Parallel()
 	for _, dialler := range []kind{ours, upstream} {
 		for _, word := range []string{"Zstd", "Gzip"} {
 			t.Run(string(dialler)+" "+word, func(t *testing.T) {

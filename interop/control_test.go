@@ -348,6 +348,7 @@ func (p *plane) talk(t *testing.T, from *gateway, name string, to *app) {
 // links under new ids, and they are dialled before the old ones are closed. Of a fleet of upstream's alone it is only said what is
 // lost: its nodes cut their links when they connect again. Rules: P-ctl-9, P-def-6.
 func TestControlPlaneIsKilled(t *testing.T) {
+	t.Parallel()
 	for _, x := range mixtures {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

@@ -82,6 +82,7 @@ func (l *listener) wants(t *testing.T, texts []string) {
 // app of ours leads, and one of upstream's, with members at the other node, lose nothing, hear nothing twice, and let in whom they
 // invite afterwards. Rules: P-ctl-9, P-def-6.
 func TestSessionsWhileAControlPlaneStartsAnew(t *testing.T) {
+	t.Parallel()
 	for _, x := range mixtures {
 		if x.a != ours { // its nodes cut their links
 			continue

@@ -8,6 +8,7 @@ import "testing"
 // talk, also after the upstream node was killed and has come back, and what has left attracts nothing. Rules: P-dial-3,
 // P-peer-3.
 func TestDialledPeerCarriesSessionsBothWays(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		rust := startNode(t, upstream)
 		n := startNode(t, k, rust.link("peer"))

@@ -50,6 +50,7 @@ func (f *federation) talk(t *testing.T, atNode, atRust *app) {
 // TestPeerLinkCarriesSessionsBothWays: with connection_type peer both nodes tell each other their subscriptions,
 // so that applications talk without a controller.
 func TestPeerLinkCarriesSessionsBothWays(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		f := startFederation(t, k, "peer")
 		atNode := f.node.app(t, "echo", "org/ns/at-node", watched...)
@@ -80,6 +81,7 @@ func TestPeerLinkCarriesSessionsBothWays(t *testing.T) {
 // and serves its own applications at once. Over a peer link it tells us their names first and answers them
 // only when we have acknowledged, or after 5 s. Rules: P-tr-8, P-def-5.
 func TestLinksOfARustNodeComeBack(t *testing.T) {
+	t.Parallel()
 	const late = "peer ACK timeout" // upstream says so when it has waited for 5 s
 	for _, link := range []string{"edge", "peer"} {
 		t.Run(link, func(t *testing.T) {
@@ -121,6 +123,7 @@ func (f *federation) talkLocally(t *testing.T, atNode, atRust *app) {
 // only. Upstream to upstream is the same; over an edge link a node is reached by applications, not by nodes.
 // Rules: P-sub-8.
 func TestEdgeLinkAloneCarriesNoSession(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		f := startFederation(t, k, "edge")
 		atNode := f.node.app(t, "echo", "org/ns/at-node")

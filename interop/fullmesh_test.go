@@ -19,6 +19,7 @@ var peerDialled = map[kind]string{ours: "client connected", upstream: "connected
 // TestFullMeshExamples: the four nodes of the example find each other, ours alone and beside upstream's, and names are known
 // across. Rules: P-disc-1, P-disc-2.
 func TestFullMeshExamples(t *testing.T) {
+	t.Parallel()
 	for _, e := range allExamples(t) {
 		for _, kinds := range [][]kind{{ours, ours, ours, ours}, {ours, upstream, ours, upstream}, {upstream, ours, upstream, ours}} {
 			t.Run(fmt.Sprint(e.name, "/", kinds), func(t *testing.T) {
@@ -92,6 +93,7 @@ func (m replicas) talk(t *testing.T, apps []*app) {
 // TestFullMeshOfBothKinds: four nodes with a list of peers, two ours and two upstream's, find each other in whatever order they
 // start, and apps of all talk with each other. Rules: P-disc-1, P-disc-2.
 func TestFullMeshOfBothKinds(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		kinds []kind
@@ -122,6 +124,7 @@ func TestFullMeshOfBothKinds(t *testing.T) {
 // dialled by upstream's nodes, and dials one of ours. An upstream node that was dialled before tells a node that dials again
 // nothing more: that is its defect, in a mesh of its own kind, too. Rules: P-peer-11, P-disc-2.
 func TestReplicasOfOursComeBack(t *testing.T) {
+	t.Parallel()
 	m := newReplicas(t, upstream, upstream, ours, ours)
 	for _, n := range m {
 		n.start(t)
@@ -149,6 +152,7 @@ func TestReplicasOfOursComeBack(t *testing.T) {
 
 // TestLanguagesAcrossAMesh: in a mesh of both kinds apps in Go, Python, Node.js and Rust talk over each link, in both directions.
 func TestLanguagesAcrossAMesh(t *testing.T) {
+	t.Parallel()
 	m := newReplicas(t, ours, upstream, ours, upstream)
 	for _, n := range m {
 		n.binding = "warn" // Node.js signs no control messages
@@ -209,6 +213,7 @@ func TestLanguagesAcrossAMesh(t *testing.T) {
 // afterwards apps of the new one talk with those of all others. An upstream node has nothing to do with one that was killed and dials it
 // again: that link is of no use, as it is not where all nodes are upstream's. Rules: P-peer-11, P-disc-2.
 func TestNodesAreKilledUnderTraffic(t *testing.T) {
+	t.Parallel()
 	for _, kinds := range [][]kind{{ours, ours, ours, ours}, {ours, upstream, ours, upstream}, {upstream, upstream, ours, ours},
 		{ours, ours, upstream, upstream}, {upstream, upstream, upstream, upstream}} {
 		t.Run(fmt.Sprint(kinds), func(t *testing.T) {

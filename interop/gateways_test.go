@@ -44,6 +44,7 @@ func (m *gateway) back(t *testing.T) {
 // Names and nodes come and go in a full mesh of three domains: each is known where it is, once, and of what is gone nothing is left. A node
 // that was the last of its domain, and comes back, is linked as before, and the others' links are the same all the time. Rules: P-ctl-4, P-ctl-5.
 func TestNamesAndNodesComeAndGo(t *testing.T) {
+	t.Parallel()
 	for _, kinds := range three {
 		t.Run(fmt.Sprint(kinds), func(t *testing.T) {
 			t.Parallel()
@@ -193,6 +194,7 @@ func TestDomainsAndSegmentsAreChanged(t *testing.T) {
 
 // A node of ours obeys several control planes: what they order adds up. One of upstream's has each of them cut what the other wants. Rules: P-ctl-6.
 func TestSeveralControlPlanes(t *testing.T) {
+	t.Parallel()
 	for _, far := range []kind{ours, upstream} {
 		t.Run(string(far), func(t *testing.T) {
 			t.Parallel()

@@ -86,6 +86,7 @@ func (n *node) through(d door) *node {
 // other language by all doors, and are all in one group: everybody sees what was sent to it once, in order, and nothing
 // else. The older core of Node.js signs no control messages, so that nobody enforces identities.
 func TestLanguagesComeByAllDoors(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		const each = 50
 		n, doors := startNodeOfAllDoors(t, k)

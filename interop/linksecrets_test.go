@@ -128,6 +128,7 @@ func TestAppsOverLinksWithTLS(t *testing.T) {
 
 // Links whose ends know each other by SPIRE; without an agent there are none, and the control plane is told why. Rules: P-ctl-3, P-ctl-6.
 func TestLinksBySPIRE(t *testing.T) {
+	t.Parallel()
 	r := startRealm(t, time.Hour, time.Hour)
 	r.start()
 	r.ready()
@@ -155,6 +156,7 @@ func TestLinksBySPIRE(t *testing.T) {
 
 // What a control plane enforces reaches links: the pause after an attempt in vain, which is another one by default. Rules: P-ctl-6.
 func TestEnforcedSettingsOfLinks(t *testing.T) {
+	t.Parallel()
 	const pause = 1500 * time.Millisecond
 	p := startPlane(t, fmt.Sprintf("%s\nenforce_node_connection: {backoff: %d, timeout: 2500, keepalive: {http2_keepalive: 24h, timeout: 20s}}", fullMesh, pause.Milliseconds()))
 	l := &faults.Line{Network: "tcp", Listen: fmt.Sprintf("127.0.0.1:%d", freePort(t))}

@@ -188,6 +188,7 @@ func (r *ring) once(t *testing.T, nodes ...int) {
 // one link of it stands by; when a node is gone, that link takes over. Upstream's nodes alone multiply the message until its TTL
 // ends. Rules: P-loop-1, P-loop-4.
 func TestLoopsDoubleNothing(t *testing.T) {
+	t.Parallel()
 	t.Run("both kinds", func(t *testing.T) {
 		r := newRing(t, ours, upstream, ours, upstream)
 		r.untilClosed(t, 1)

@@ -214,6 +214,7 @@ func pairwise() (cells []cell) {
 
 // TestMatrix tells its story in each cell of the matrix, or in those that -matrix chooses.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	cells := chosen(t)
 	for i, c := range cells {
 		t.Logf("%d of %d: %v: %s", i+1, len(cells), c, c.mark())

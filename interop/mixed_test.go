@@ -14,6 +14,7 @@ const many = 1000
 // (2.0.0-alpha.10) to each other, without and with MLS. The older core signs no control messages, so the
 // newer ones must not enforce identities here.
 func TestP2PBetweenLanguages(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		n := startNode(t, k)
 		n.binding = "warn"

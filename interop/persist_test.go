@@ -172,6 +172,7 @@ func inReliableShapes(t *testing.T, scenario func(t *testing.T, n *node, s shape
 // An application of ours is killed in a group that one of upstream's leads, and started again. What was said meanwhile comes, and it
 // goes on under the same id, without an invitation.
 func TestGoIsKilledInAGroup(t *testing.T) {
+	t.Parallel()
 	inReliableShapes(t, func(t *testing.T, n *node, s shape) {
 		file := filepath.Join(t.TempDir(), "app.db")
 		x, b := n.member(t, "org/ns/x"), n.goApp(t, "org/ns/b", file)
@@ -210,6 +211,7 @@ func TestGoIsKilledInAGroup(t *testing.T) {
 
 // The membership changes while the application is down: it is let in anew when it is back.
 func TestGoIsKilledWhileTheGroupChanges(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		n := startNode(t, k)
 		file := filepath.Join(t.TempDir(), "app.db")

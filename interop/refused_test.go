@@ -33,6 +33,7 @@ func awaitEvent(t *testing.T, s *session.Session, what string, match func(sessio
 // Applications of upstream's that have another secret neither come in nor are found. They are counted, and a group beside that loses
 // nothing.
 func TestPeersWithAnotherSecret(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		n := startNode(t, k)
 		b := n.member(t, "org/ns/b")
@@ -69,6 +70,7 @@ func TestPeersWithAnotherSecret(t *testing.T) {
 // A moderator of upstream's that is killed leaves a group that goes on without it: what is said comes to all others, its Delivery names who
 // has not got it, an event tells who is offline, and who leaves need not wait for ever.
 func TestModeratorIsKilled(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		for _, shape := range shapes[:2] {
 			t.Run(shape.String(), func(t *testing.T) {
@@ -121,6 +123,7 @@ func TestModeratorIsKilled(t *testing.T) {
 // An application of upstream's that stands still while it is invited is given up, and the others lose nothing meanwhile. What it answers when
 // it goes on is refused, counted and told of, and then it can be invited.
 func TestMemberStandsStillWhileItIsInvited(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		for _, shape := range shapes[:2] {
 			t.Run(shape.String(), func(t *testing.T) {

@@ -135,12 +135,14 @@ func (n *node) stop(t *testing.T) int {
 // down. A listener below the connections is thus the last to go: applications that see their connection end
 // redial at once, are accepted and reset, and give up for ever. Ours must not lose one. Rules: P-end-2.
 func TestApplicationsSurviveAKilledNode(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		restarts(t, k, func(_ *testing.T, n *node, _ ...*process) { n.kill() })
 	})
 }
 
 func TestApplicationsSurviveAVanishedNode(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		restarts(t, k, func(t *testing.T, n *node, dialers ...*process) { n.crash(t, dialers...) })
 	})
@@ -148,6 +150,7 @@ func TestApplicationsSurviveAVanishedNode(t *testing.T) {
 
 // Rules: P-end-1, P-end-2.
 func TestApplicationsSurviveAStoppedNode(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		restarts(t, k, func(t *testing.T, n *node, _ ...*process) {
 			if code := n.stop(t); code != 0 {
@@ -161,6 +164,7 @@ func TestApplicationsSurviveAStoppedNode(t *testing.T) {
 // reconnect and later withdraws them with their first ids. Upstream then answers "subscription id not found"
 // and keeps the route, so that sessions to that name go half astray. Rules: P-sub-6.
 func TestReplayedSubscriptionCanBeWithdrawn(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		n := startNode(t, k)
 		holder := n.script(t, &python, "org/ns/holder")
@@ -193,6 +197,7 @@ func (n *node) awaitReplay(t *testing.T, a *app) {
 // TestNoGhostsOfKilledSubscribers kills subscribers while messages for them wait in the node. Older upstream
 // nodes then kept their subscriptions for ever.
 func TestNoGhostsOfKilledSubscribers(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		n := startNode(t, k)
 		for range 3 {

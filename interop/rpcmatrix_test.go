@@ -125,6 +125,7 @@ var rpcShapes = []struct {
 // Callers of four kinds call servers of four kinds, one and three at once, with MLS and without: calls of all shapes, rpcCalls of each, some
 // at a time, empty messages, 1 MiB, metadata, failures of every code, a deadline, and a call that is given up. Rules: P-rpc-1 to P-rpc-11.
 func TestRPCMatrix(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, ours)
 	n.binding = "warn" // the core of Node.js signs no control messages
 	var servers [rpcKinds][]string

@@ -134,6 +134,7 @@ func oddModule(t *testing.T) string {
 // are keywords, or those of packages, messages and other services, nested and imported messages, optional fields, services without methods; by buf
 // and by protoc, in both styles.
 func TestRPCPluginOfOddFiles(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, option string }{
 		{"buf", "paths=source_relative"}, {"buf compat", "paths=source_relative,compat=true"},
 		{"protoc", "paths=source_relative"}, {"protoc compat", "paths=source_relative,compat=true"},

@@ -75,6 +75,7 @@ func TestRPCCallersAreKnown(t *testing.T) {
 
 // A caller on the Rust library that is killed in the middle of a call has its handler end, and the server serves others.
 func TestRPCCallerIsKilled(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, ours)
 	s := n.serveCalls(t, server, nil)
 	began, ended := make(chan struct{}, 1), make(chan error, 1)
@@ -101,6 +102,7 @@ func TestRPCCallerIsKilled(t *testing.T) {
 // A server on the Rust library that is killed in the middle of a call is noticed: the call fails, and the next one finds the next instance
 // (P-rpc-8).
 func TestRPCServerIsKilled(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, ours)
 	s := n.app(t, "rpc-serve", server)
 	c := rpc.NewClient(n.connect(t, client), session.MustName(server), rpc.CallOptions{Timeout: 4 * limit})

@@ -178,6 +178,7 @@ const eachWay = 500 // messages each way
 
 // An application of ours opens a session with one of upstream's.
 func TestGoOpensASession(t *testing.T) {
+	t.Parallel()
 	inAllShapes(t, func(t *testing.T, n *node, shape shape) {
 		b := n.app(t, "echo", bob, "--quiet")
 		a := n.connect(t, alice)
@@ -236,6 +237,7 @@ func TestGoIsAskedForASession(t *testing.T) {
 
 // An application of ours leads a group of upstream's.
 func TestGoLeadsAGroup(t *testing.T) {
+	t.Parallel()
 	inAllShapes(t, func(t *testing.T, n *node, shape shape) {
 		b, c, d := n.member(t, "org/ns/b"), n.member(t, "org/ns/c"), n.member(t, "org/ns/d")
 		a := n.connect(t, "org/ns/moderator")
@@ -298,6 +300,7 @@ func TestGoLeadsAGroup(t *testing.T) {
 
 // Applications of ours are members of a group that one of upstream's leads, beside others of upstream's.
 func TestGoIsInvitedToAGroup(t *testing.T) {
+	t.Parallel()
 	inAllShapes(t, func(t *testing.T, n *node, shape shape) {
 		x := n.member(t, "org/ns/x")
 		b, c := n.connect(t, "org/ns/b"), n.connect(t, "org/ns/c")
@@ -415,6 +418,7 @@ func TestGoInAGroupOfAllLanguages(t *testing.T) {
 // A member that is killed is named by what it has not got, and the others get everything; when the app is there again, it can be
 // invited again.
 func TestGoLeadsAGroupWhoseMemberDies(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		n := startNode(t, k)
 		for _, plain := range []bool{false, true} {
@@ -467,6 +471,7 @@ func TestGoLeadsAGroupWhoseMemberDies(t *testing.T) {
 // A member that is there says so when it is invited once more, and stays what it was. One that was killed and started anew, with another
 // id, takes the place of its old self, which nobody has missed yet.
 func TestGoInvitesWhoIsThereAndWhoHasComeBack(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		n := startNode(t, k)
 		for _, plain := range []bool{false, true} {

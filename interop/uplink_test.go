@@ -16,6 +16,7 @@ import (
 // TestUplinks: two apps' connections to one node publish to each other, whatever their links; all is signed, and
 // checked at both ends. MLS groups with real apps, over the same connections, are in mls_test.go.
 func TestUplinks(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		n := startNode(t, k)
 		for i, c := range []struct {

@@ -92,6 +92,7 @@ func TestGroupWhicheverWayMembersCome(t *testing.T) {
 
 // Applications by WebSocket and through a unix socket come back to a node that was stopped, and to one that was killed.
 func TestApplicationsComeBackInAllWays(t *testing.T) {
+	t.Parallel()
 	n, ways := startNodeOfAllWays(t, ours)
 	var all []*app
 	for i, w := range ways[1:] {

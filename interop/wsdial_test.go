@@ -41,6 +41,7 @@ func startWithWebSocket(t *testing.T, k kind, secure bool, dir string, links ...
 // the one that was dialled was killed and has come back, and after the one that has dialled has. Rules: P-dial-3,
 // P-peer-3, P-ws-3.
 func TestPeersLinkedByWebSocket(t *testing.T) {
+	t.Parallel()
 	up := map[kind]string{ours: "kind=peer link_id=", upstream: "client connected"}
 	again := map[kind]string{ours: up[ours], upstream: reconnected}
 	for _, c := range []struct{ dialler, acceptor kind }{{ours, upstream}, {upstream, ours}, {ours, ours}} {
