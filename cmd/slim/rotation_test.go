@@ -25,7 +25,7 @@ import (
 func rotationsOf(t *testing.T) int {
 	s := os.Getenv("SLIMGO_TEST_ROTATIONS")
 	if s == "" {
-		return 10
+		return 5
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil {
@@ -272,7 +272,7 @@ func TestCertificatesRotateUnderLoad(t *testing.T) {
 	for range rotations {
 		r.renew(r.round%4 != 0)
 		r.meet()
-		if r.round%10 == 0 {
+		if r.round%5 == 0 {
 			r.spoil()
 		}
 	}

@@ -54,7 +54,7 @@ func startAllWays(t *testing.T, o router.Options) (*router.Node, []way) {
 // Apps that come in different ways talk to each other: every message arrives once, in order, and the ends are orderly.
 func TestAppsTalkWhicheverWayTheyCome(t *testing.T) {
 	n, ways := startAllWays(t, router.Options{Loops: 2})
-	loads := []struct{ total, size int }{{200, 100}, {20, 40_000}, {2, 3 << 20}}
+	loads := []struct{ total, size int }{{200, 100}, {10, 40_000}, {1, 3 << 20}}
 	if os.Getenv("SLIMGO_TEST_LONG") != "" {
 		loads = []struct{ total, size int }{{1000, 100}, {100, 40_000}, {4, 3 << 20}}
 	}
