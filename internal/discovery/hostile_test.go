@@ -269,3 +269,34 @@ func TestAServerThatForgetsAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// A watch that lasted is followed by another one soon, whatever has ended it and however quiet it was: what closes idle connections is no
+// failing server. Rules: P-disc-3.
+func TestAWatchThatLastsIsNoFailure(t *testing.T) {
+	s := kubetest.New(t)
+	api := credentials(t, s)
+	if err := api.trust(); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		watches := 0
+		api.client.Transport = trips(func(r *http.Request) *http.Response {
+			answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: r, Body: io.NopCloser(strings.NewReader(`{"metadata":{"resourceVersion":"1"}}`))}
+			if r.URL.Query().Get("watch") != "" {
+				watches++
+				from, to := io.Pipe()
+				time.AfterFunc(10*time.Second, func() { to.CloseWithError(io.ErrUnexpectedEOF) })
+				answer.Body = from
+			}
+			return answer
+		})
+		k := kubernetes(api)
+		k.Pause = time.Second
+		k.Run(ctx, func([]Peer) {}, func(error) {})
+		if watches < 600/11-1 {
+			t.Errorf("%d watches of ten seconds in ten minutes, want one each eleven seconds", watches)
+		}
+	})
+}

@@ -28,7 +28,7 @@ type Kubernetes struct {
 	Namespace, Service string
 	Port               uint16 // of the slices that count, and of the peers
 
-	// Pause is the first pause after a failure; each further one doubles it, up to a minute. 0: 1 s.
+	// Pause is the first pause after a failure; each further one doubles it, up to sixty of the first. 0: 1 s.
 	Pause time.Duration
 }
 
@@ -36,7 +36,7 @@ const (
 	kubePage    = 100              // slices in an answer
 	kubeWatch   = 5 * time.Minute  // after which the server is to end a watch
 	kubeTimeout = 30 * time.Second // of an answer; a watch has that much more
-	kubeLongest = time.Minute      // pause
+	kubePauses  = 60               // of the first length are the longest one
 
 	maxName   = 253 // bytes of the name of an object
 	maxSlices = 4096
@@ -109,7 +109,8 @@ type known struct {
 	version string            // resourceVersion
 	listed  bool
 
-	failures int // in a row
+	failures int           // in a row
+	pause    time.Duration // after the last of them
 }
 
 // put is how a slice is now.
@@ -164,7 +165,8 @@ func (k *Kubernetes) Run(ctx context.Context, told func([]Peer), failed func(err
 			r.outcome(err)
 		}
 		s.failures++
-		if !sleep(ctx, backoff(s.failures, first, kubeLongest, rand.Float64)) {
+		s.pause = backoff(s.failures, first, kubePauses*first, rand.Float64)
+		if !sleep(ctx, s.pause) {
 			return
 		}
 	}
@@ -252,6 +254,11 @@ func (k *Kubernetes) watch(ctx context.Context, s *known, r *reports) error {
 	r.outcome(nil)
 	limited := &bounded{body, maxEvent}
 	events, began := json.NewDecoder(limited), time.Now()
+	defer func() {
+		if time.Since(began) > s.pause { // it was worth its wait, however it ended and though nothing changed
+			s.failures = 0
+		}
+	}()
 	for {
 		var e struct {
 			Type   string          `json:"type"`
