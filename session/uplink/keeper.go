@@ -21,7 +21,8 @@ type Keeping struct {
 	// Attach takes the place of Dial for a node in the same process: see Attach.
 	Attach func(ctx context.Context) (*Local, error)
 	// Backoff is how long to wait after the given number of attempts that have failed one after the other, 1 and up; nil:
-	// half a second, doubled up to ten seconds. Whatever the fault, it is tried again, but for ErrOver.
+	// half a second, doubled up to ten seconds. Connections that end within a second are such attempts from the second
+	// one in a row on; after others the next is made at once. Whatever the fault, it is tried again, but for ErrOver.
 	Backoff func(failed int) time.Duration
 	// Changed is told of every change: nil when there is a connection, whose subscriptions are the ones of before; else
 	// why there is none. The calls follow each other, and must not wait for the Keeper. An ErrOver is the last one, and what everything
@@ -79,7 +80,7 @@ func Keep(ctx context.Context, o Keeping) (*Keeper, error) {
 	}
 	k := &Keeper{o: o, nextID: firstID(), done: make(chan struct{}), up: make(chan struct{})}
 	k.life, k.stop = context.WithCancel(context.Background())
-	c, err := k.connect(ctx)
+	c, err := k.connect(ctx, 0)
 	if err != nil {
 		k.stop()
 		return nil, err
@@ -109,10 +110,21 @@ func (k *Keeper) open(ctx context.Context) (connection, error) {
 	return c, nil
 }
 
-// connect tries until there is a connection that has all names, there cannot be one, or ctx is over.
-func (k *Keeper) connect(ctx context.Context) (connection, error) {
-	for failed := 1; ; failed++ {
-		c, err := k.open(ctx)
+// settled is how long a connection lasts that is no failure.
+const settled = time.Second
+
+// connect tries until there is a connection that has all names, there cannot be one, or ctx is over. So many attempts have failed
+// before.
+func (k *Keeper) connect(ctx context.Context, failed int) (c connection, err error) {
+	for ; ; failed++ {
+		if failed > 0 {
+			select {
+			case <-ctx.Done():
+				return nil, errors.Join(ctx.Err(), err)
+			case <-time.After(k.o.Backoff(failed)):
+			}
+		}
+		c, err = k.open(ctx)
 		if err == nil {
 			if err = k.restore(ctx, c); err == nil {
 				return c, nil
@@ -126,14 +138,10 @@ func (k *Keeper) connect(ctx context.Context) (connection, error) {
 			k.o.Changed(err)
 			return nil, err
 		}
-		if ctx.Err() == nil {
-			k.o.Changed(err)
-		}
-		select {
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return nil, errors.Join(ctx.Err(), err)
-		case <-time.After(k.o.Backoff(failed)):
 		}
+		k.o.Changed(err)
 	}
 }
 
@@ -189,7 +197,9 @@ func (k *Keeper) restore(ctx context.Context, c connection) error {
 // run makes a new connection whenever one ends.
 func (k *Keeper) run(c connection) {
 	defer close(k.done)
+	brief := 0 // connections in a row
 	for {
+		began := time.Now()
 		<-c.Done()
 		k.mu.Lock()
 		k.conn, k.up = nil, make(chan struct{})
@@ -199,8 +209,11 @@ func (k *Keeper) run(c connection) {
 			return
 		}
 		k.o.Changed(c.Err())
+		if brief++; time.Since(began) >= settled {
+			brief = 0
+		}
 		var err error
-		if c, err = k.connect(k.life); err != nil {
+		if c, err = k.connect(k.life, max(0, brief-1)); err != nil {
 			return // the keeper is over, or the node is
 		}
 	}

@@ -199,6 +199,29 @@ func TestKeeperThatFindsNobody(t *testing.T) {
 	})
 }
 
+// A node that ends each connection soon after it has taken it is asked ever more seldom; one that ends a connection that has lasted is
+// asked at once.
+func TestKeeperOfANodeThatEndsConnectionsSoon(t *testing.T) {
+	bubble(t, new(fake), func(t *testing.T, f *fake) {
+		f.keep(t)
+		next := func(lasts time.Duration) (pause time.Duration) {
+			p := <-f.joined
+			time.Sleep(lasts)
+			_ = p.nc.Close()
+			begin := time.Now()
+			p = <-f.joined
+			f.joined <- p
+			return time.Since(begin)
+		}
+		for _, c := range []struct{ lasts, pause time.Duration }{{time.Minute, 0}, {settled / 2, 0}, {0, 500 * time.Millisecond},
+			{0, time.Second}, {0, 2 * time.Second}, {settled, 0}, {0, 0}, {0, 500 * time.Millisecond}} {
+			if got := next(c.lasts).Truncate(100 * time.Millisecond); got != c.pause {
+				t.Errorf("after a connection of %v it waits for %v, want %v", c.lasts, got, c.pause)
+			}
+		}
+	})
+}
+
 func TestBackoffOfKeepers(t *testing.T) {
 	for failed, want := range map[int]time.Duration{1: 500 * time.Millisecond, 2: time.Second, 5: 8 * time.Second, 6: 10 * time.Second, 1000: 10 * time.Second} {
 		if got := backoff(failed); got != want {
