@@ -48,7 +48,7 @@ type Options struct {
 	// Uplink is what else connections are made with. Handle, Scheme, Path and WebSocket are the app's own business.
 	Uplink uplink.Options
 	// Backoff is how long to wait after the given number of attempts that have failed one after the other, 1 and up; nil: half
-	// a second, doubled up to ten seconds.
+	// a second, doubled up to ten seconds. Connections that end within a second are such attempts, but for the first of them.
 	Backoff func(failed int) time.Duration
 	// Link makes the way to a node in another manner than by the options above: to one that is a test's.
 	Link func(ctx context.Context, from Incoming) (Link, error)
