@@ -81,6 +81,7 @@ func start(t *testing.T, o Options) *Node {
 func startAt(t *testing.T, o Options) *Node {
 	t.Helper()
 	o.StallTimeout, o.HoldTimeout = cmp.Or(o.StallTimeout, hang), cmp.Or(o.HoldTimeout, hang) // nobody is stalled for want of a processor
+	o.KeepaliveTime = cmp.Or(o.KeepaliveTime, -1)                                             // or for a PING that a test reads late
 	n, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
