@@ -213,8 +213,9 @@ func TestKeeperOfANodeThatEndsConnectionsSoon(t *testing.T) {
 			f.joined <- p
 			return time.Since(begin)
 		}
-		for _, c := range []struct{ lasts, pause time.Duration }{{time.Minute, 0}, {settled / 2, 0}, {0, 500 * time.Millisecond},
-			{0, time.Second}, {0, 2 * time.Second}, {settled, 0}, {0, 0}, {0, 500 * time.Millisecond}} {
+		const soon = settled / 10 // when it is there
+		for _, c := range []struct{ lasts, pause time.Duration }{{time.Minute, 0}, {settled / 2, 0}, {soon, 500 * time.Millisecond},
+			{soon, time.Second}, {soon, 2 * time.Second}, {settled, 0}, {soon, 0}, {soon, 500 * time.Millisecond}} {
 			if got := next(c.lasts).Truncate(100 * time.Millisecond); got != c.pause {
 				t.Errorf("after a connection of %v it waits for %v, want %v", c.lasts, got, c.pause)
 			}
