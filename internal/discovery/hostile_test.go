@@ -39,11 +39,18 @@ func (b *body) Read(p []byte) (int, error) {
 // api asks a for everything.
 func (a answers) api(t *testing.T, s *kubetest.Server) *API {
 	t.Helper()
+	x := trusted(t, s)
+	x.client.Transport = a
+	return x
+}
+
+// trusted has the credentials of a pod, read: its Transport may be another one.
+func trusted(t *testing.T, s *kubetest.Server) *API {
+	t.Helper()
 	x := credentials(t, s)
 	if err := x.trust(); err != nil {
 		t.Fatal(err)
 	}
-	x.client.Transport = a
 	return x
 }
 
@@ -58,10 +65,22 @@ func TestHostileLists(t *testing.T) {
 	}
 	pod := `{"addresses":["10.0.0.1"],"targetRef":{"kind":"Pod","name":"slim-0"}}`
 	n := 0
-	for _, c := range []struct {
+	long := os.Getenv("SLIMGO_TEST_LONG") != ""
+	type hostile struct {
 		name, want string
 		answer     answers
-	}{
+	}
+	large := []hostile{ // tens of megabytes
+		{"pods without end", "or 65536 pods", func(*http.Request) string {
+			n++
+			return page("again", item(fmt.Sprint("a", n), strings.TrimSuffix(strings.Repeat(pod+",", 1000), ",")))
+		}},
+		{"bytes without end", "sends more than is read", func(*http.Request) string { return `{"items":"` + strings.Repeat("x", 33<<20) }},
+	}
+	if !long {
+		large = nil
+	}
+	for _, c := range append(large, []hostile{
 		{"empty pages without end", "no end after", func(*http.Request) string { return page("again") }},
 		{"slices without end", "more than 4096 EndpointSlices", func(*http.Request) string {
 			var items []string
@@ -71,28 +90,19 @@ func TestHostileLists(t *testing.T) {
 			}
 			return page("again", items...)
 		}},
-		{"pods without end", "or 65536 pods", func(*http.Request) string {
-			n++
-			return page("again", item(fmt.Sprint("a", n), strings.TrimSuffix(strings.Repeat(pod+",", 1000), ",")))
-		}},
 		{"a slice without end", "has more than 2097152 bytes", func(*http.Request) string { return page("", item("a", strings.Repeat("{},", 1<<20)+"{}")) }},
 		{"a long name", "a name of 300 bytes", func(*http.Request) string { return page("", item(strings.Repeat("x", 300), "")) }},
-		{"bytes without end", "sends more than is read", func(*http.Request) string { return `{"items":"` + strings.Repeat("x", 33<<20) }},
 		{"items of another type", "items are no list", func(*http.Request) string { return `{"items":{}}` }},
 		{"slices of another type", "cannot unmarshal", func(*http.Request) string { return `{"items":[[]]}` }},
 		{"garbage", "invalid character", func(*http.Request) string { return "<html>" }},
 		{"nothing", "deadline exceeded", func(*http.Request) string { return "" }},
 		{"half a list", "deadline exceeded", func(*http.Request) string { return page("")[:30] }},
-	} {
+	}...) {
 		t.Run(c.name, func(t *testing.T) {
-			endless := strings.HasSuffix(c.name, "without end") && os.Getenv("SLIMGO_TEST_LONG") == ""
-			if endless && (c.name[0] == 'p' || c.name[0] == 'b') {
-				t.Skip("tens of megabytes: with SLIMGO_TEST_LONG=1")
-			}
 			api := c.answer.api(t, s)
 			synctest.Test(t, func(t *testing.T) {
 				limit := 2 * time.Second // two attempts
-				if endless {
+				if strings.HasSuffix(c.name, "without end") && !long {
 					limit = time.Second / 2 // one, of which each takes megabytes
 				}
 				if strings.Contains(c.want, "deadline") {
@@ -178,10 +188,7 @@ func (f trips) RoundTrip(r *http.Request) (*http.Response, error) { return f(r),
 
 // An API server that sends a node elsewhere is not followed: the token is for it alone. Rules: P-disc-3.
 func TestRedirectionsAreNotFollowed(t *testing.T) {
-	api := credentials(t, kubetest.New(t))
-	if err := api.trust(); err != nil {
-		t.Fatal(err)
-	}
+	api := trusted(t, kubetest.New(t))
 	asked := 0
 	api.client.Transport = trips(func(r *http.Request) *http.Response {
 		if asked++; asked > 1 {
@@ -198,10 +205,7 @@ func TestRedirectionsAreNotFollowed(t *testing.T) {
 // A watch may say any number of bytes: only an event is bounded. It goes on from the version of the last one. Rules: P-disc-3.
 func TestAWatchGoesOnFromItsLastEvent(t *testing.T) {
 	s := kubetest.New(t)
-	api := credentials(t, s)
-	if err := api.trust(); err != nil {
-		t.Fatal(err)
-	}
+	api := trusted(t, s)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
@@ -236,10 +240,7 @@ func TestAServerThatForgetsAtOnce(t *testing.T) {
 	s := kubetest.New(t)
 	for name, watch := range map[string]string{"as an answer": "", "as an event": `{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old resource version"}}`} {
 		t.Run(name, func(t *testing.T) {
-			api := credentials(t, s)
-			if err := api.trust(); err != nil {
-				t.Fatal(err)
-			}
+			api := trusted(t, s)
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 				defer cancel()
@@ -274,16 +275,14 @@ func TestAServerThatForgetsAtOnce(t *testing.T) {
 // failing server. Rules: P-disc-3.
 func TestAWatchThatLastsIsNoFailure(t *testing.T) {
 	s := kubetest.New(t)
-	api := credentials(t, s)
-	if err := api.trust(); err != nil {
-		t.Fatal(err)
-	}
+	api := trusted(t, s)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
 		watches := 0
 		api.client.Transport = trips(func(r *http.Request) *http.Response {
-			answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: r, Body: io.NopCloser(strings.NewReader(`{"metadata":{"resourceVersion":"1"}}`))}
+			list := io.NopCloser(strings.NewReader(`{"metadata":{"resourceVersion":"1"}}`))
+			answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: r, Body: list}
 			if r.URL.Query().Get("watch") != "" {
 				watches++
 				from, to := io.Pipe()

@@ -36,7 +36,7 @@ const (
 	kubePage    = 100              // slices in an answer
 	kubeWatch   = 5 * time.Minute  // after which the server is to end a watch
 	kubeTimeout = 30 * time.Second // of an answer; a watch has that much more
-	kubePauses  = 60               // of the first length are the longest one
+	kubePauses  = 60               // times the first pause is the longest
 
 	maxName   = 253 // bytes of the name of an object
 	maxSlices = 4096
