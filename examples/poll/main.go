@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	}
 	ctx, cancel := context.WithTimeout(ctx, *wait)
 	defer cancel()
-	return ask(ctx, app, members, strings.Join(f.Args(), " "), out)
+	return ask(ctx, app, members, strings.Join(f.Args(), " "), *wait, out)
 }
 
 // serve answers until it is interrupted.
@@ -92,8 +92,8 @@ func serve(ctx context.Context, app *session.App, answer string, out io.Writer) 
 }
 
 // ask asks all members, and counts what they say.
-func ask(ctx context.Context, app *session.App, members []session.Name, question string, out io.Writer) error {
-	group := rpc.NewGroup(app, members, rpc.GroupOptions{Invite: 2 * time.Second})
+func ask(ctx context.Context, app *session.App, members []session.Name, question string, wait time.Duration, out io.Writer) error {
+	group := rpc.NewGroup(app, members, rpc.GroupOptions{Invite: wait / 2}) // who is not there by then leaves the others time to answer
 	defer func() { _ = group.Close(context.WithoutCancel(ctx)) }()
 	req, votes := rpc.Raw(question), map[string]int{}
 	for r, err := range rpc.Ask[rpc.Raw, rpc.Raw](ctx, group, vote, &req) {

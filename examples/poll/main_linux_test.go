@@ -24,16 +24,16 @@ func TestPoll(t *testing.T) {
 	}
 	nobody := make(chan error, 1) // who is not there takes its time, here beside the others
 	go func() {
-		nobody <- run(ctx, []string{"-name", "org/demo/erin", "-of", "org/demo/nobody", "lunch?"}, env, io.Discard)
+		nobody <- run(ctx, []string{"-name", "org/demo/erin", "-of", "org/demo/nobody", "-wait", "1s", "lunch?"}, env, io.Discard)
 	}()
 	voting, stop := context.WithCancel(ctx)
 	done := make(chan error, 2)
 	for name, answer := range map[string]string{"bob": "pizza", "carol": "pizza"} {
 		go func() { done <- run(voting, []string{"-name", "org/demo/" + name, "-vote", answer}, env, io.Discard) }()
 	}
-	for { // until both are there
+	for wait := time.Second; ; wait += time.Second / 2 { // until both are there, and quick enough
 		var out strings.Builder
-		err := run(ctx, []string{"-name", "org/demo/alice", "-of", "org/demo/bob, org/demo/carol,org/demo/dave", "lunch?"}, env, &out)
+		err := run(ctx, []string{"-name", "org/demo/alice", "-of", "org/demo/bob, org/demo/carol,org/demo/dave", "-wait", wait.String(), "lunch?"}, env, &out)
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		slices.Sort(lines)
 		if err == nil && slices.Equal(lines, []string{"2 for pizza", "org/demo/bob: pizza", "org/demo/carol: pizza", "org/demo/dave has not voted: UNAVAILABLE"}) {
