@@ -28,9 +28,6 @@ func descriptors(t *testing.T) int {
 	return len(es)
 }
 
-// hang is when a test that waits for an event is given up: long after a busy machine has come to it.
-const hang = 2 * time.Minute
-
 // until waits for something that other goroutines bring about, and leaves the processor to them.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()

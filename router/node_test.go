@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 func sideBySide() {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("12")
+		_ = f.Value.Set(atOnce)
 	}
 }
 

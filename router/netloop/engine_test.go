@@ -18,7 +18,7 @@ import (
 )
 
 // hang is when a test that waits for an event is given up: long after a busy machine has come to it.
-const hang = 2 * time.Minute
+const hang = 5 * time.Minute
 
 // eventually waits until ok. It leaves the processor to those who bring that about.
 func eventually(t *testing.T, what string, ok func() bool) {

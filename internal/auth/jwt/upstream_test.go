@@ -242,7 +242,7 @@ auth:
 			var header string
 			select {
 			case header = <-headers:
-			case <-time.After(20 * time.Second):
+			case <-time.After(time.Minute):
 				_ = node.Process.Kill()
 				<-ended
 				t.Fatalf("upstream's client has not come: %s", out.Bytes())
