@@ -78,9 +78,9 @@ func TestGateProtect(t *testing.T) {
 }
 
 // The owner of a group has little to do with a message whose signature others verify. The least times count, of turns that
-// lie apart: half a millisecond each, between which messages are made.
+// lie apart: each is well below a millisecond, and messages are made between them.
 func TestGateSteps(t *testing.T) {
-	const messages, rounds, most = 16, 201, 0.3 // it is 0.18
+	const messages, rounds, most = 16, 201, 0.25 // it is 0.18, also on a busy machine
 	for _, cs := range []CipherSuite{1, 2} {
 		g := newCrowd(t, cs, 3, plain)
 		a, b := g.members[0].group, g.members[1].group

@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	name := f.String("name", "", "own name, such as org/demo/alice")
 	answer := f.String("vote", "", "the answer to each question; empty: ask one")
 	of := f.String("of", "", "whom to ask, with commas between the names")
-	wait := f.Duration("wait", 5*time.Second, "how long to wait for answers")
+	wait := f.Duration("wait", 5*time.Second, "how long to wait for answers; half of it for those who are not there")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
