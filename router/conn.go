@@ -71,6 +71,7 @@ type Conn struct {
 	granted    bool       // it has a grant of claims
 	muted      bool       // nothing can be sent to it
 	finished   bool       // its peer sends nothing more, and asked has yet to be answered
+	hears      bool       // ending: what its peer still publishes goes its way
 	untold     bool       // the mesh has more for this peer than its queue has room for
 	late       *lateAcks  // to a peer; nil before the first
 	logged     reasonsSet // said once
@@ -183,6 +184,9 @@ func (c *Conn) Closed() { c.leave() }
 
 // drop counts a message that dies here.
 func (c *Conn) drop(r Reason) {
+	if r == ReasonNoMatch && c.state == ending { // perhaps so is everybody else
+		r = ReasonEnded
+	}
 	c.loop.n.drop(r)
 	c.lost(r)
 	if r != ReasonNoMatch && r != ReasonTTL && c.logged.first(r) {

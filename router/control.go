@@ -90,9 +90,6 @@ func (c *Conn) reportDown() {
 		return
 	}
 	delete(x.links, c)
-	if t := c.twin.Load(); t != nil {
-		t.up.Add(-1)
-	}
 	if w := x.watch.Load(); w != nil {
 		w.Link(t, false)
 	}

@@ -16,21 +16,7 @@ const (
 // from the read; the caller releases it.
 func (c *Conn) receive(b []byte, buf *pool.Buf) {
 	l := c.loop
-	if c.state != active {
-		switch c.state {
-		case accepted:
-			if c.dialed != nil {
-				c.answered(b)
-			} else {
-				c.ask(b)
-			}
-		case claimed:
-			c.note(ReasonNegotiation, errEarly)
-			c.end(statusOK, "negotiation: "+errEarly.Error())
-		case ending: // it goes on until the end of its stream has reached it
-			l.n.received++
-			l.n.drop(ReasonEnded)
-		}
+	if c.state != active && !c.untimely(b) {
 		return
 	}
 	if len(b) > partsFrom && !wire.FewParts(b, maxParts) {
@@ -48,7 +34,7 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 		return
 	}
 	if m.Kind != wire.KindPublish {
-		if !c.muted { // else nothing can come of it: the answer cannot be sent
+		if !c.muted && c.state == active { // else nothing can come of it: the answer cannot be sent
 			c.receiveCold(b)
 		}
 		return
@@ -71,6 +57,28 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 			c.logDeath(r, k.Raw(), &k.Header.Header)
 		}
 	}
+}
+
+// untimely takes a message of a connection that is not active, and reports whether it goes its way if it is a publish.
+func (c *Conn) untimely(b []byte) bool {
+	switch c.state {
+	case accepted:
+		if c.dialed != nil {
+			c.answered(b)
+		} else {
+			c.ask(b)
+		}
+	case claimed:
+		c.note(ReasonNegotiation, errEarly)
+		c.end(statusOK, "negotiation: "+errEarly.Error())
+	case ending: // its peer goes on until the end of our side has reached it
+		if c.hears {
+			return true
+		}
+		c.loop.n.received++
+		c.loop.n.drop(ReasonEnded)
+	}
+	return false
 }
 
 // A message of more than partsFrom bytes has at most maxParts fields (P-lim-14): each takes some time before it is

@@ -48,8 +48,9 @@ func (c *Conn) expire() {
 	c.end(statusOK, text)
 }
 
-// finish ends a connection whose peer sends nothing more: it leaves the table, what is queued for it goes out,
-// then the stream ends with status 0.
+// finish ends a connection whose peer sends nothing more, or is not to: it leaves the table, what is queued for it goes out,
+// then our side ends with status 0. What the other end of a link sends until it has read that goes its way (P-end-7): who has called
+// a stream of gRPC may say so and listen, while one who was called is told of the end of both sides.
 func (c *Conn) finish() {
 	if c.finished = c.asked != nil; c.finished {
 		return // answer comes back to it
@@ -57,6 +58,7 @@ func (c *Conn) finish() {
 	if c.state >= ending {
 		return
 	}
+	c.hears = c.dialed != nil
 	if c.q.stalled { // it does not take what waits for it: nobody waits for it either
 		c.end(statusOK, "")
 		return
@@ -66,9 +68,10 @@ func (c *Conn) finish() {
 	c.pump()
 }
 
-// end is finish without the queue: messages for c die, the node's own go out.
+// end is finish without the queue: messages for c die, the node's own go out, and nothing that comes goes its way.
 func (c *Conn) end(status int, msg string) {
 	if c.state >= ending {
+		c.hears = false
 		return
 	}
 	c.leaveTable()
@@ -99,6 +102,9 @@ func (c *Conn) leave() {
 // forget gives back what c holds and owes.
 func (c *Conn) forget() {
 	c.state = gone
+	if t := c.twin.Load(); t != nil {
+		t.up.Add(-1) // now, as nothing comes over c any more
+	}
 	c.loop.delist(c)
 	c.loop.node.open.Add(-1)
 	c.forgetAsked()

@@ -234,12 +234,12 @@ func (s *stream) Finish(status int, text string) {
 	k := s.sock
 	x := k.outbox()
 	if k.call != nil {
-		x.B = k.h2.HalfClose(x.B, s.h2)
+		x.B = k.h2.HalfClose(x.B, s.h2) // what has come in part is still completed
 	} else {
 		x.B = k.h2.Trailers(x.B, s.h2, status, text)
+		s.dropGather() // now, not when the engine tells of the end
+		k.count()
 	}
-	s.dropGather() // now, not when the engine tells of the end
-	k.count()
 	k.net.MarkDirty()
 }
 
