@@ -2,9 +2,11 @@ package router
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -21,6 +23,7 @@ type gate struct {
 	shut    bool          // guarded by mu
 	allowed int           // guarded by mu; while shut
 	passed  int           // guarded by mu
+	ended   bool          // guarded by mu; the end of the direction has passed
 	changed chan struct{} // guarded by mu; closed at a change; nil: nobody waits
 }
 
@@ -81,9 +84,19 @@ func (g *gate) copy(ctx context.Context, to, from *net.TCPConn) {
 		}
 		if err != nil {
 			_ = to.CloseWrite()
+			g.mu.Lock()
+			g.ended = true
+			g.mu.Unlock()
 			return
 		}
 	}
+}
+
+// over reports whether the end of the direction has passed.
+func (g *gate) over() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ended
 }
 
 // connect is Link.Connect through s.
@@ -172,6 +185,38 @@ func messagesThatMeetTheEndOfADialledLink(t *testing.T, w *dialWay) {
 	d.await(LinkOver)
 	if st := one.Stats(); len(st.Dropped) != 0 {
 		t.Errorf("dropped: %v", st.Dropped)
+	}
+}
+
+// A Rust node takes the end of a socket for that of both directions, and throws away what it has yet to say: ours ends when it has said
+// that its stream has ended. Rules: P-end-7.
+func TestADialledSocketStaysOpenForTheOtherEnd(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	for _, silent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("silent %v", silent), func(t *testing.T) {
+			t.Parallel()
+			one, two := start(t, generic("one")), start(t, generic("two"))
+			addr := two.Addrs()[0].String()
+			var s sluice
+			d := dialLink(t, one, addr, func(l *Link) { l.Connect = s.connect(t, addr) })
+			d.await(LinkUp)
+			until(t, "both know the link", func() bool { return two.Stats().Kinds[table.Peer] == 1 })
+			s.down.shutAfter(0)
+			d.Close()
+			until(t, "the other end knows", func() bool { return two.Stats().Kinds[table.Peer] == 0 })
+			time.Sleep(10 * time.Millisecond) // it would have been there by then
+			if s.up.over() {
+				t.Error("the socket has ended before the other end's stream")
+			}
+			if !silent {
+				s.down.open()
+			}
+			d.await(LinkOver) // not only when Link.CloseTimeout is over
+			if s := d.Status(); s.State != LinkOver {
+				t.Errorf("%+v", s)
+			}
+			until(t, "the socket has ended", s.up.over)
+		})
 	}
 }
 

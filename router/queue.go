@@ -2,6 +2,7 @@ package router
 
 import (
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
 const (
@@ -174,6 +175,9 @@ func (c *Conn) pump() {
 	} else {
 		c.caughtUp()
 		if c.state == ending {
+			if s, ok := c.stream.(transport.Lingerer); ok && c.hears {
+				s.Linger()
+			}
 			c.stream.Finish(int(c.status), c.message)
 		}
 	}

@@ -20,8 +20,9 @@ type stream struct {
 	charged  int       // bytes withheld from the peer's window
 	given    uint64    // bytes given to the socket since the start
 	uptake   streamUptake
-	over     bool // our side has ended
-	closed   bool // Receiver.Closed was called
+	lingers  moment // until when our side of the socket stays open after it has ended; zero: it does not
+	over     bool   // our side has ended
+	closed   bool   // Receiver.Closed was called
 }
 
 var _ Stream = (*stream)(nil)
@@ -241,6 +242,13 @@ func (s *stream) Finish(status int, text string) {
 		k.count()
 	}
 	k.net.MarkDirty()
+}
+
+// Linger implements Lingerer.
+func (s *stream) Linger() {
+	if s.sock.call != nil {
+		s.lingers = s.sock.group.now + moment(lingerTime)
+	}
 }
 
 // Silence implements Stream.

@@ -48,7 +48,7 @@ const (
 	// end: more than a tick, less than two.
 	lingerTimeout = 1500 * time.Millisecond
 	// lingerTime is how long a socket whose direction has ended waits for its peer to close, so that the peer reads the
-	// end of its streams before a reset can overtake it.
+	// end of its streams before a reset can overtake it; and one that was dialled, before that, for the end of its stream.
 	lingerTime = 2 * time.Second
 	// probeTimeout is how long a peer that is probed has to answer: it is thought to be dead.
 	probeTimeout = 5 * time.Second
@@ -170,10 +170,13 @@ func (k *socket) speaking() bool { return slices.ContainsFunc(k.streams, speaks)
 // speaks reports whether our side of s has not ended.
 func speaks(s *stream) bool { return !s.over }
 
-// done implements member: a socket that was dialled is, when its stream has ended on our side; another, without
-// streams, may have another.
+// done implements member: a socket that was dialled is, when its stream has ended on our side, and does not linger; another,
+// without streams, may have another.
 func (k *socket) done() bool {
-	return k.call != nil && k.live.accepting && (len(k.streams) == 0 || k.streams[0].over)
+	if k.call == nil || !k.live.accepting {
+		return false
+	}
+	return len(k.streams) == 0 || k.streams[0].over && k.group.now >= k.streams[0].lingers
 }
 
 // said implements member.

@@ -62,6 +62,13 @@ type Sharer interface {
 	Unblock() bool
 }
 
+// Lingerer is a Stream that was called, and whose peer takes the end of our side of the socket for that of everything.
+type Lingerer interface {
+	// Linger has our side of the socket stay open after Finish until the peer has ended the stream, lingerTime at most: what it
+	// has sent until then comes.
+	Linger()
+}
+
 // Receiver is the owner of a Stream. Its methods run on the stream's loop.
 type Receiver interface {
 	// Receive takes message b. buf owns b's memory, or is nil when b is borrowed until return; the caller releases it.
