@@ -103,7 +103,7 @@ func (c *Conn) leave() {
 func (c *Conn) forget() {
 	c.state = gone
 	if t := c.twin.Load(); t != nil {
-		t.up.Add(-1) // now, as nothing comes over c any more
+		t.leave(time.Since(c.loop.node.made)) // now, as nothing comes over c any more
 	}
 	c.loop.delist(c)
 	c.loop.node.open.Add(-1)

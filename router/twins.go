@@ -16,7 +16,8 @@ import (
 // A message to one receiver takes one way anyway. A repetition by its sender comes later than repeatTime, or by the same link.
 type twins struct {
 	made atomic.Uint32 // how many there have been
-	up   atomic.Int32  // of these, how many are up: of one alone nothing is remembered
+	up   atomic.Int32  // of these, how many are up: of one alone nothing is remembered,
+	last atomic.Int64  // but for repeatTime after the end of another one: when the last has ended, as of Node.made
 
 	// seen has, in the set that follows from the fingerprint of a message, 32 bits of that, the number of the link, and when that was. One of
 	// the two links may be a thousand messages behind the other one: the oldest of a set gives way.
@@ -43,6 +44,12 @@ type twin struct {
 func (x *twins) add(c *Conn) {
 	x.up.Add(1)
 	c.twin.Store(&twin{x, uint64(x.made.Add(1)) % seenLinks})
+}
+
+// leave notes that one of them is up no more: what has gone over it may be on its way back over another one.
+func (x *twins) leave(now time.Duration) {
+	x.last.Store(int64(now))
+	x.up.Add(-1)
 }
 
 // passes reports whether a message with that fingerprint comes or goes by link number first, or once more. Safe for all.
@@ -85,7 +92,14 @@ func seenAge(at, was uint64) int64 {
 // repeats reports whether a message to many has come or gone over a twin of c just now, so that it must not over c. Safe for all.
 func (c *Conn) repeats(b []byte, m *wire.Message, h *wire.Header) bool {
 	t := c.twin.Load()
-	return t != nil && t.up.Load() > 1 && !t.passes(fingerprint(b, m, h), t.number, time.Since(c.loop.node.made))
+	if t == nil {
+		return false
+	}
+	now := time.Since(c.loop.node.made)
+	if last := time.Duration(t.last.Load()); t.up.Load() <= 1 && (last == 0 || now-last >= repeatTime) {
+		return false
+	}
+	return !t.passes(fingerprint(b, m, h), t.number, now)
 }
 
 // printed is how much of a message after its header counts for its fingerprint: session and number of the message come first.

@@ -66,8 +66,19 @@ func TestMessagesPassOneOfTwoTwins(t *testing.T) {
 		if got := app.count() + old.count() + young.count(); got != 2 {
 			t.Errorf("%v: of two messages to one receiver %d arrive", loops, got)
 		}
+		for i := range n { // a moment before the end, and who holds the name at the other end sends it back
+			app.publish(header(alice, group, 256, ""), n+i, 100)
+		}
+		gone := old.count() + young.count()
 		old.abandon()
 		r.settle()
+		for i := range n {
+			young.publish(header(alice, group, 256, ""), n+i, 100)
+		}
+		if got := app.count() + young.count(); gone != n || got != 0 && loops[0] == loops[1] {
+			t.Errorf("%v: of %d messages that went over one of two links %d come back over the one that is left", loops, gone, got)
+		}
+		r.n.made = r.n.made.Add(-repeatTime)
 		if young.publish(far, 2, 100); app.count() != 1 {
 			t.Errorf("%v: with one link left a message of before is lost", loops)
 		}
