@@ -78,6 +78,9 @@ func (l *listener) wants(t *testing.T, texts []string) {
 	}
 }
 
+// spoken is how many messages everybody who speaks there says in a second.
+const spoken = 20
+
 // Sessions go on while a control plane is killed and starts anew, and orders the links of their nodes under other ids: groups with MLS that an
 // app of ours leads, and one of upstream's, with members at the other node, lose nothing, hear nothing twice, and let in whom they
 // invite afterwards. Rules: P-ctl-9, P-def-6.
@@ -120,9 +123,9 @@ func TestSessionsWhileAControlPlaneStartsAnew(t *testing.T) {
 			p.untilRoute(t, a, "org/ns/theirs")
 			p.untilRoute(t, b, "org/ns/theirs")
 
-			total := crossingRate * int((*away+20*time.Second)/time.Second)
+			total := spoken * int((*away+20*time.Second)/time.Second)
 			ofLeader, ofMember, ofModerator := series("of leader", total), series("of member", total), series("of moderator", total)
-			moderator.write(t, event{"publish": "of moderator", "count": total, "rate": crossingRate, "inflight": 100, "tag": "theirs"})
+			moderator.write(t, event{"publish": "of moderator", "count": total, "rate": spoken, "inflight": 100, "tag": "theirs"})
 			heard := hearing(t, ours)
 			ctx, hush := context.WithCancel(within(t))
 			defer hush()
@@ -130,7 +133,7 @@ func TestSessionsWhileAControlPlaneStartsAnew(t *testing.T) {
 			var speaking sync.WaitGroup
 			for i, s := range []*session.Session{ours, inOurs.Session} {
 				speaking.Go(func() {
-					pace := time.NewTicker(time.Second / crossingRate)
+					pace := time.NewTicker(time.Second / spoken)
 					defer pace.Stop()
 					for _, text := range [][]string{ofLeader, ofMember}[i] {
 						<-pace.C
