@@ -279,8 +279,8 @@ func (d *desk) carry(now time.Time) (next time.Time) {
 				continue
 			}
 			delete(o.leftovers, id)
-			if l.want != nil {
-				d.withdrawn(o, to, now)
+			if old := d.dialled[id]; l.want != nil && old != nil && old.dialer != nil {
+				d.withdrawn(o, old.dialer, to)
 			}
 		}
 	}

@@ -5,12 +5,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // What upstream's node tells of the end of a link, and what it is told then (P-def-6).
 const (
-	// noticed is how long after this node has closed a link the other end has told its control plane of that.
+	// noticed is how long after a link has ended, which the other end has said then, that has told its control plane of it.
 	noticed = 500 * time.Millisecond
 	// believed is how long routes stay then that the control plane takes back for it.
 	believed = 5 * time.Second
@@ -19,15 +20,16 @@ const (
 // reminder is what the node at the other end of a link is to tell its control plane anew. Its routes stay until it ends.
 type reminder struct {
 	link   *active
+	old    *router.Dialer // of the link that ends, until that is over; then nil
 	routes routes
-	at     time.Time // when it is told; zero: it was
+	at     time.Time // when it is told, once old is over; zero: it was
 	until  time.Time
 }
 
-// withdrawn notes that a link ends in whose place link has come. If the other end is upstream's, it takes back all names that were
-// routed to this node: what of them is ordered to be routed there it holds nonetheless.
-func (d *desk) withdrawn(o *order, link *active, now time.Time) {
-	r := reminder{link: link, routes: maps.Clone(o.routes[link.LinkID]), at: now.Add(noticed), until: now.Add(believed)}
+// withdrawn notes that the link of old ends in whose place link has come. If the other end is upstream's, it takes back all names that
+// were routed to this node: what of them is ordered to be routed there it holds nonetheless.
+func (d *desk) withdrawn(o *order, old *router.Dialer, link *active) {
+	r := reminder{link: link, old: old, routes: maps.Clone(o.routes[link.LinkID])}
 	maps.DeleteFunc(r.routes, func(n wire.Name, _ wire.NameText) bool {
 		_, held := d.agent.node.Held(n)
 		return !held
@@ -39,9 +41,17 @@ func (d *desk) withdrawn(o *order, link *active, now time.Time) {
 
 // remind does what is due, and returns when the next thing is; zero: there is none.
 func (d *desk) remind(now time.Time) (next time.Time) {
-	d.reminders = slices.DeleteFunc(d.reminders, func(r reminder) bool { return !now.Before(r.until) || d.up[r.link.ActiveLink] == nil })
+	d.reminders = slices.DeleteFunc(d.reminders, func(r reminder) bool {
+		return r.old == nil && !now.Before(r.until) || d.up[r.link.ActiveLink] == nil
+	})
 	for i := range d.reminders {
 		r := &d.reminders[i]
+		if r.old != nil {
+			if r.old.Status().State != router.LinkOver { // its end is told, and comes within its Link.CloseTimeout
+				continue
+			}
+			r.old, r.at, r.until = nil, now.Add(noticed), now.Add(believed)
+		}
 		if !r.at.IsZero() && !now.Before(r.at) {
 			d.agent.log.Debug("the other end is reminded of names", "link_id", r.link.LinkID, "names", len(r.routes))
 			r.link.Remind(slices.Collect(maps.Values(r.routes)))

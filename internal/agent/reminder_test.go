@@ -1,11 +1,16 @@
 package agent
 
 import (
+	"context"
 	"fmt"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
+	network "github.com/seed31b3bfd0/slimgo/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/router"
+	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/pb/controllerpb"
 )
@@ -64,4 +69,60 @@ func TestNamesThatALinkTakesWithIt(t *testing.T) {
 	if d := far.Stats().Dropped; len(d) != 1 {
 		t.Errorf("dropped: %v", d)
 	}
+}
+
+// It is reminded when the old link has ended, however long that takes, since it tells its control plane nothing before. Rules: P-def-6.
+func TestReminderWaitsForTheEndOfTheOldLink(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	p := startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	endpoint := far.About().Listeners[0]
+	line := &network.Line{Network: "tcp", Listen: "127.0.0.1:0", Target: strings.TrimPrefix(endpoint, "http://")}
+	if err := line.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(line.Close)
+	a := startAgent(t, n, Options{Node: holding{n, alice}, Link: func(w *Wanted) (router.Link, error) {
+		addr := line.Target
+		if w.ID == "old" {
+			addr = line.Listen
+		}
+		l := router.Link{Endpoint: w.Endpoint, Kind: table.Remote, Connect: func(context.Context) (net.Conn, error) { return net.Dial("tcp", addr) }}
+		l.Call.Scheme, l.Call.Authority = "http", addr
+		return l, nil
+	}}, p.ln.Addr().String())
+	x := p.registered(nil, nil)
+	x.order(t, "1", []*controllerpb.Connection{wantLink("old", endpoint)}, []*controllerpb.Route{wantRoute("old", alice)})
+	close(x.done)
+	x = p.registered(nil, nil)
+	line.Stall()
+	x.order(t, "2", []*controllerpb.Connection{wantLink("new", endpoint)}, []*controllerpb.Route{wantRoute("new", alice)})
+	looked := func(now time.Time) (waits, told int) {
+		done := make(chan struct{})
+		a.desk.post(func(d *desk) {
+			d.remind(now)
+			for _, r := range d.reminders {
+				if r.old != nil {
+					waits++
+				} else if r.at.IsZero() {
+					told++
+				}
+			}
+			close(done)
+		})
+		<-done
+		return waits, told
+	}
+	until(t, "the old link is closed", func() bool {
+		waits, _ := looked(time.Now())
+		return waits == 1
+	})
+	if waits, told := looked(time.Now().Add(time.Hour)); waits != 1 || told != 0 {
+		t.Errorf("before the end of the old link %d wait, and %d are told", waits, told)
+	}
+	line.Resume()
+	until(t, "the other end is reminded", func() bool {
+		_, told := looked(time.Now())
+		return told == 1 && far.Stats().Dropped[router.ReasonTTL] == 1
+	})
 }
