@@ -184,9 +184,6 @@ func (c *Conn) Closed() { c.leave() }
 
 // drop counts a message that dies here.
 func (c *Conn) drop(r Reason) {
-	if r == ReasonNoMatch && c.state == ending { // perhaps so is everybody else
-		r = ReasonEnded
-	}
 	c.loop.n.drop(r)
 	c.lost(r)
 	if r != ReasonNoMatch && r != ReasonTTL && c.logged.first(r) {

@@ -2,14 +2,19 @@ package router
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
 // sluice is a TCP connection whose two directions can be held up, in the network so to speak.
@@ -147,94 +152,198 @@ func endings(t *testing.T, n *Node) (ends int) {
 	return ends
 }
 
-// What the other end of a link sends until it has read that the link is not wanted any more goes its way: whole messages, and the rest of
-// one that had come in part. Rules: P-end-7.
-func TestMessagesThatMeetTheEndOfADialledLink(t *testing.T) {
-	inEachWay(t, messagesThatMeetTheEndOfADialledLink)
+// unhurried runs a test of what has a time of the clock's, lingerTime or repeatTime, until a turn has taken less than within: a process that
+// did not run for that long has had none of it.
+func unhurried(t *testing.T, within time.Duration, turn func(t *testing.T) (wrong string, took time.Duration)) {
+	t.Helper()
+	for range 20 {
+		wrong, took := turn(t)
+		if wrong == "" {
+			return
+		}
+		if took < within {
+			t.Fatal(wrong)
+		}
+		t.Logf("%s; it took %v, so again", wrong, took)
+	}
+	t.Error("no turn was quick enough")
 }
 
-func messagesThatMeetTheEndOfADialledLink(t *testing.T, w *dialWay) {
-	one, two := w.start(t, generic("one")), w.start(t, generic("two"))
+// What the other end of a link sends until it has read that the link is not wanted any more goes its way: whole messages, the rest of
+// one that had come in part, and what is compressed. Rules: P-end-7.
+func TestMessagesThatMeetTheEndOfADialledLink(t *testing.T) {
+	inEachWay(t, func(t *testing.T, w *dialWay) {
+		unhurried(t, time.Second, func(t *testing.T) (string, time.Duration) { return messagesThatMeetTheEnd(t, w, nil) })
+	})
+	for i, e := range []compress.Encoding{compress.Zstd, compress.Deflate} {
+		t.Run(e.String(), func(t *testing.T) {
+			unhurried(t, time.Second, func(t *testing.T) (string, time.Duration) {
+				return messagesThatMeetTheEnd(t, &dialWays[i], &transport.Offer{Encoding: e})
+			})
+		})
+	}
+}
+
+func messagesThatMeetTheEnd(t *testing.T, w *dialWay, offer *transport.Offer) (wrong string, took time.Duration) {
+	o := generic("one")
+	o.Loops = 1 // what has come before a message is delivered before it
+	one, two := w.start(t, o), w.start(t, generic("two"))
 	b := call(t, one)
 	b.subscribe(bob)
 	var s sluice
-	d := w.dial(t, one, w.addr(two), func(l *Link) { l.Connect = s.connect(t, w.addr(two)) })
+	d := w.dial(t, one, w.addr(two), func(l *Link) { l.Connect, l.Call.Offer = s.connect(t, w.addr(two)), offer })
 	d.await(LinkUp)
 	until(t, "bob is known", func() bool { return two.Stats().Names == 1 })
 	a := call(t, two)
 	arrives(t, a, b, bob)
 
-	const count, large = 100, 300_000
+	const count = 10 // all together less than windows take, as nobody reads meanwhile
+	large := 100_000
+	if w.name != "gRPC" && offer != nil {
+		large = 60_000 // what is larger goes uncompressed
+	}
+	said := func(i int) []byte { // of which a part does not shrink: it is not expanded on the loop
+		m := publication(a.sign(header(alice, bob, 1, "x")), i, large)
+		_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(m[len(m)-20_000:])
+		return m
+	}
 	b.got = nil
+	before := two.Stats().BytesIn
+	began := time.Now()
 	s.up.shutAfter(0)
-	s.down.shutAfter(large / 2)
-	a.send(publication(a.sign(header(alice, bob, 1, "x")), 0, large))
-	until(t, "half of it has passed", func() bool {
-		s.down.mu.Lock()
-		defer s.down.mu.Unlock()
-		return s.down.passed == large/2
-	})
+	switch offer {
+	case nil:
+		s.down.shutAfter(large / 2)
+		a.send(said(0))
+		until(t, "half of it has passed", func() bool {
+			s.down.mu.Lock()
+			defer s.down.mu.Unlock()
+			return s.down.passed == large/2
+		})
+	default: // they come with the end of the other side behind them
+		s.down.shutAfter(0)
+		a.send(said(0))
+	}
 	d.Close()
 	until(t, "the link ends", func() bool { return endings(t, one) == 1 })
-	s.down.open()
 	for i := range count {
-		a.send(publication(a.sign(header(alice, bob, 1, "x")), i+1, 100))
+		a.send(said(i + 1))
 	}
-	b.await(func() bool { return len(b.got) == 1+count })
+	if offer == nil {
+		s.down.open()
+	}
+	until(t, "all are on their way", func() bool { return two.Stats().BytesIn-before >= uint64((1+count)*large) })
 	s.up.open()
+	until(t, "the other end knows", func() bool { return two.Stats().Kinds[table.Peer] == 0 })
+	s.down.open()
 	d.await(LinkOver)
-	if st := one.Stats(); len(st.Dropped) != 0 {
-		t.Errorf("dropped: %v", st.Dropped)
+	took = time.Since(began)
+	last := call(t, one)
+	last.send(publication(last.sign(header(carol, bob, 1, "x")), 9, 100))
+	b.await(func() bool { return len(b.got) > 0 && len(b.got[len(b.got)-1]) < large })
+	if st := one.Stats(); len(b.got) != 1+count+1 || len(st.Dropped) != 0 || st.Panics != 0 || (offer != nil) != (st.PackedIn > 0) {
+		wrong = fmt.Sprintf("%d of %d arrive; %+v", len(b.got)-1, 1+count, st)
+	}
+	return wrong, took
+}
+
+// A link that is closed before it is up is not heard, whatever comes. Rules: P-end-7, P-dial-1.
+func TestMessagesOfALinkThatIsClosedBeforeItIsUp(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		called := make(chan struct{})
+		var once sync.Once
+		more := make(chan struct{})
+		addr := acceptors(t, func(a *acceptor, s *h2.Stream, _ *h2.Request) {
+			a.h.Respond(s)
+			once.Do(func() { close(called) })
+			<-more
+			m := publication(header(alice, bob, 1, "x"), 0, 100)
+			out, _ := a.h.Data(append([]byte(nil), a.h.Control()...), s, 5+len(m))
+			a.h.ControlDone()
+			_, _ = a.c.Write(append(binary.BigEndian.AppendUint32(append(out, 0), uint32(len(m))), m...))
+		})
+		one := start(t, generic("one"))
+		d := dialLink(t, one, addr, nil)
+		<-called
+		until(t, "it negotiates", func() bool {
+			l := one.Links()
+			return len(l) == 1 && l[0].State == LinkOpening
+		})
+		if stops {
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
+			defer cancel()
+			go func() {
+				until(t, "the link ends", func() bool { return one.Stats().Kinds[table.Remote] == 0 })
+				close(more)
+			}()
+			_ = one.Shutdown(ctx)
+		} else {
+			d.Close()
+			until(t, "the link ends", func() bool { return endings(t, one) == 1 })
+			close(more)
+		}
+		d.await(LinkOver)
+		if st := one.Stats(); st.Panics != 0 {
+			t.Errorf("stops %v: %d panics", stops, st.Panics)
+		}
 	}
 }
 
 // A Rust node takes the end of a socket for that of both directions, and throws away what it has yet to say: ours ends when it has said
-// that its stream has ended. Rules: P-end-7.
+// that its stream has ended, or when it has been silent for lingerTime. Rules: P-end-7.
 func TestADialledSocketStaysOpenForTheOtherEnd(t *testing.T) {
 	t.Parallel() // it waits for most of its time
-	for _, silent := range []bool{false, true} {
-		t.Run(fmt.Sprintf("silent %v", silent), func(t *testing.T) {
-			t.Parallel()
-			one, two := start(t, generic("one")), start(t, generic("two"))
-			addr := two.Addrs()[0].String()
-			var s sluice
-			d := dialLink(t, one, addr, func(l *Link) { l.Connect = s.connect(t, addr) })
-			d.await(LinkUp)
-			until(t, "both know the link", func() bool { return two.Stats().Kinds[table.Peer] == 1 })
-			s.down.shutAfter(0)
-			d.Close()
-			until(t, "the other end knows", func() bool { return two.Stats().Kinds[table.Peer] == 0 })
-			time.Sleep(10 * time.Millisecond) // it would have been there by then
-			if s.up.over() {
-				t.Error("the socket has ended before the other end's stream")
-			}
-			if !silent {
-				s.down.open()
-			}
-			d.await(LinkOver) // not only when Link.CloseTimeout is over
-			if s := d.Status(); s.State != LinkOver {
-				t.Errorf("%+v", s)
-			}
-			until(t, "the socket has ended", s.up.over)
-		})
+	inEachWay(t, func(t *testing.T, w *dialWay) {
+		t.Parallel()
+		for _, silent := range []bool{false, true} {
+			t.Run(fmt.Sprintf("silent %v", silent), func(t *testing.T) {
+				t.Parallel()
+				unhurried(t, time.Second, func(t *testing.T) (string, time.Duration) { return staysOpen(t, w, silent) })
+			})
+		}
+	})
+}
+
+func staysOpen(t *testing.T, w *dialWay, silent bool) (wrong string, took time.Duration) {
+	one, two := w.start(t, generic("one")), w.start(t, generic("two"))
+	var s sluice
+	d := w.dial(t, one, w.addr(two), func(l *Link) { l.Connect, l.CloseTimeout = s.connect(t, w.addr(two)), hang })
+	d.await(LinkUp)
+	until(t, "both know the link", func() bool { return two.Stats().Kinds[table.Peer] == 1 })
+	began := time.Now()
+	s.down.shutAfter(0)
+	d.Close()
+	until(t, "the other end knows", func() bool { return two.Stats().Kinds[table.Peer] == 0 })
+	time.Sleep(10 * time.Millisecond) // it would have been there by then
+	if s.up.over() {
+		wrong = "the socket has ended before the other end's stream"
 	}
+	took = time.Since(began)
+	if !silent {
+		s.down.open()
+	}
+	d.await(LinkOver)
+	until(t, "the socket has ended", s.up.over)
+	return wrong, took
 }
 
 // So it is with messages to many, which come over the link in whose place another one has come, too: once. Rules: P-end-7, P-ctl-9.
 func TestMessagesThatMeetTheEndOfAReplacedLink(t *testing.T) {
+	unhurried(t, repeatTime, messagesThatMeetTheEndOfAReplacedLink)
+}
+
+func messagesThatMeetTheEndOfAReplacedLink(t *testing.T) (wrong string, took time.Duration) {
 	one, two := start(t, generic("one")), start(t, generic("two"))
-	far := make(chan *ActiveLink, 4)
-	two.Watch(&Watch{Name: func(wire.Name) {}, Link: func(l *ActiveLink, up bool) {
-		if up {
-			far <- l
-		}
-	}})
-	near := make(chan *ActiveLink, 4)
-	one.Watch(&Watch{Name: func(wire.Name) {}, Link: func(l *ActiveLink, up bool) {
-		if up {
-			near <- l
-		}
-	}})
+	links := func(n *Node) chan *ActiveLink {
+		up := make(chan *ActiveLink, 4)
+		n.Watch(&Watch{Name: func(wire.Name) {}, Link: func(l *ActiveLink, is bool) {
+			if is {
+				up <- l
+			}
+		}})
+		return up
+	}
+	near, far := links(one), links(two)
 	addr := two.Addrs()[0].String()
 	var s sluice
 	dial := func(change func(*Link)) (*dialled, *ActiveLink) {
@@ -257,13 +366,18 @@ func TestMessagesThatMeetTheEndOfAReplacedLink(t *testing.T) {
 	s.up.shutAfter(0)
 	old.Close()
 	until(t, "the link ends", func() bool { return endings(t, one) == 1 })
-	const count = 100
+	const count = 20
+	began := time.Now()
 	for i := range count {
 		a.send(publication(a.sign(header(alice, group, 256, "x")), i, 100))
 	}
-	until(t, "all have come over both", func() bool { return one.Stats().Dropped[ReasonRepeated] == count })
-	if b.await(func() bool { return len(b.got) >= count }); len(b.got) != count {
-		t.Errorf("%d messages arrive, want %d", len(b.got), count)
+	until(t, "all have come over both", func() bool {
+		return one.Stats().Dropped[ReasonRepeated] >= count || time.Since(began) > 2*repeatTime
+	})
+	took = time.Since(began)
+	b.await(func() bool { return len(b.got) >= count })
+	if got := one.Stats().Dropped[ReasonRepeated]; got != count || len(b.got) != count {
+		wrong = fmt.Sprintf("%d messages arrive, and %d were known, want %d", len(b.got), got, count)
 	}
 	s.up.open()
 	old.await(LinkOver)
@@ -271,4 +385,5 @@ func TestMessagesThatMeetTheEndOfAReplacedLink(t *testing.T) {
 	if before.conn.twin.Load().up.Load() != 1 {
 		t.Error("the link that has ended counts as one that is up")
 	}
+	return wrong, took
 }

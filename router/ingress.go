@@ -34,7 +34,11 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 		return
 	}
 	if m.Kind != wire.KindPublish {
-		if !c.muted && c.state == active { // else nothing can come of it: the answer cannot be sent
+		switch {
+		case c.state == ending:
+			l.n.received++
+			l.n.drop(ReasonEnded)
+		case !c.muted: // else nothing can come of it: the answer cannot be sent
 			c.receiveCold(b)
 		}
 		return

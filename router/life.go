@@ -49,8 +49,8 @@ func (c *Conn) expire() {
 }
 
 // finish ends a connection whose peer sends nothing more, or is not to: it leaves the table, what is queued for it goes out,
-// then our side ends with status 0. What the other end of a link sends until it has read that goes its way (P-end-7): who has called
-// a stream of gRPC may say so and listen, while one who was called is told of the end of both sides.
+// then our side ends with status 0. What the other end of a link publishes until it has read that goes its way, unless the node stops
+// (P-end-7): who has called may end its own side and listen, while who was called ends both.
 func (c *Conn) finish() {
 	if c.finished = c.asked != nil; c.finished {
 		return // answer comes back to it
@@ -58,7 +58,7 @@ func (c *Conn) finish() {
 	if c.state >= ending {
 		return
 	}
-	c.hears = c.dialed != nil
+	c.hears = c.dialed != nil && c.state == active && !c.loop.group.Finishing()
 	if c.q.stalled { // it does not take what waits for it: nobody waits for it either
 		c.end(statusOK, "")
 		return
@@ -68,7 +68,7 @@ func (c *Conn) finish() {
 	c.pump()
 }
 
-// end is finish without the queue: messages for c die, the node's own go out, and nothing that comes goes its way.
+// end is finish without the queue: messages for c die, the node's own go out, and nothing goes its way any more.
 func (c *Conn) end(status int, msg string) {
 	if c.state >= ending {
 		c.hears = false

@@ -108,7 +108,7 @@ func (v *review) gather() bool {
 		}
 		for end := max(0, at[i]-reviewSlice); at[i] > end; {
 			at[i]--
-			if c := l.live[at[i]]; c.state == active && c.kind != table.Local {
+			if c := l.live[at[i]]; (c.state == active || c.hears) && c.kind != table.Local {
 				parts[i] = append(parts[i], reviewed{c, c.identity()})
 			}
 		}
@@ -145,6 +145,9 @@ func (v *review) exchange() bool {
 func (c *Conn) rejudge(r *rules.Rights) {
 	defer c.guard()
 	if c.state != active {
+		if c.hears { // what it still publishes is judged, too
+			c.arm(r)
+		}
 		return
 	}
 	c.arm(r)

@@ -96,8 +96,10 @@ func (c *Conn) repeats(b []byte, m *wire.Message, h *wire.Header) bool {
 		return false
 	}
 	now := time.Since(c.loop.node.made)
-	if last := time.Duration(t.last.Load()); t.up.Load() <= 1 && (last == 0 || now-last >= repeatTime) {
-		return false
+	if t.up.Load() <= 1 { // read before last, which is set before it
+		if last := time.Duration(t.last.Load()); last == 0 || now-last >= repeatTime {
+			return false
+		}
 	}
 	return !t.passes(fingerprint(b, m, h), t.number, now)
 }

@@ -26,6 +26,8 @@ type carrier struct {
 	holder     pool.Holder // of these
 	starved    bool        // no memory was found for a message: that is why streams end
 	why        string      // we close it; "": we do not
+	lingers    bool        // Lingerer.Linger was called
+	last       bool        // the peer has ended the stream of a call, and what has come before is being expanded
 
 	setup time.Duration // time until a stream of it must be Established; 0: Options.SetupTimeout
 }
@@ -157,7 +159,10 @@ func (k *carrier) pass(m member, now moment) {
 		k.awaitClose(m, now)
 		return
 	}
-	if k.finishing() || v.peerEnded != 0 || m.done() {
+	if k.lingers && v.quiet == 0 && k.finished(m) && k.net.Unacknowledged() == 0 {
+		v.quiet = now
+	}
+	if k.finishing() || v.peerEnded != 0 || m.done() || k.lingers && v.quiet == 0 {
 		k.watchEnd(m, now)
 	}
 	if m.serves() {
@@ -229,6 +234,11 @@ func (k *carrier) probe(m member) {
 // finished reports whether all streams have ended on our side and everything is written.
 func (k *carrier) finished(m member) bool {
 	return !k.net.Blocked() && k.net.Staged() == 0 && m.said()
+}
+
+// lingering reports whether our side of the socket stays open though that of its stream has ended.
+func (k *carrier) lingering() bool {
+	return k.lingers && (k.live.quiet == 0 || k.group.now.Sub(k.live.quiet) < lingerTime)
 }
 
 // checkFinished ends our direction where nothing more will be said: the group is finishing, the peer has ended its own,

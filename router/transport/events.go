@@ -291,6 +291,10 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 			return
 		}
 		k.hear(end.GRPCStatus, endText(end)) // nothing is read any more
+		if x, ok := s.receiver.(*expander); ok && x.lastly(s.closeLate) {
+			s.over, k.last = true, true
+			return
+		}
 		s.close()
 	}
 }
@@ -345,11 +349,34 @@ func (e *events) Closed(hs *h2.Stream) {
 		k.h2.Recycle(hs)
 		return
 	}
+	if k.last && !s.closed { // until closeLate
+		s.h2 = &ended
+		k.h2.Recycle(hs)
+		return
+	}
+	k.remove(s)
+	k.h2.Recycle(hs)
+	k.leave()
+	k.checkFinished(k)
+}
+
+// remove closes a stream that the engine has forgotten.
+func (k *socket) remove(s *stream) {
 	k.streams = slices.DeleteFunc(k.streams, func(x *stream) bool { return x == s })
 	k.peer.Streams = len(k.streams)
 	s.close()
-	k.h2.Recycle(hs)
-	k.leave()
+}
+
+// closeLate closes the stream of a call that its peer had ended before what came last was expanded.
+func (s *stream) closeLate() {
+	k := s.sock
+	k.last = false
+	if s.h2 == &ended {
+		k.remove(s)
+		k.leave()
+	} else { // the engine tells of its end
+		s.close()
+	}
 	k.checkFinished(k)
 }
 

@@ -42,12 +42,13 @@ type expander struct {
 	over   bool      // nothing more goes to the receiver but Closed
 }
 
-// arrived is what has come on a stream and waits. One of: a message, with one reference; its end.
+// arrived is what has come on a stream and waits. One of: a message, with one reference; an end.
 type arrived struct {
 	buf      *pool.Buf
-	packed   bool  // compressed: at most limit bytes are in it
-	finished bool  // Receiver.PeerFinished
-	broken   Fault // Receiver.Broken
+	packed   bool   // compressed: at most limit bytes are in it
+	finished bool   // Receiver.PeerFinished
+	broken   Fault  // Receiver.Broken
+	last     func() // the end of the stream of a call
 	limit    int
 }
 
@@ -118,6 +119,9 @@ func (x *expander) next() {
 		case a.broken != FaultNone:
 			x.shift()
 			x.Receiver.Broken(a.broken)
+		case a.last != nil:
+			x.shift()
+			a.last()
 		default:
 			a.buf.Retain()
 			x.shift()
@@ -207,6 +211,15 @@ func (x *expander) Broken(f Fault) {
 		return
 	}
 	x.Receiver.Broken(f)
+}
+
+// lastly has f, which closes the stream of a call, called behind what waits, and reports whether anything does. f calls Closed.
+func (x *expander) lastly(f func()) bool {
+	if len(x.queue) == 0 || x.over {
+		return false
+	}
+	x.queue = append(x.queue, arrived{last: f})
+	return true
 }
 
 // Closed implements Receiver.

@@ -195,6 +195,9 @@ func (g *Group) Finish() {
 	g.checkIdle()
 }
 
+// Finishing reports whether Finish was called.
+func (g *Group) Finishing() bool { return g.finishing }
+
 // each serves every member, whatever happens to another.
 func (g *Group) each(f func(member)) {
 	for m := range g.members {

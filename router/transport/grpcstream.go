@@ -20,9 +20,8 @@ type stream struct {
 	charged  int       // bytes withheld from the peer's window
 	given    uint64    // bytes given to the socket since the start
 	uptake   streamUptake
-	lingers  moment // until when our side of the socket stays open after it has ended; zero: it does not
-	over     bool   // our side has ended
-	closed   bool   // Receiver.Closed was called
+	over     bool // our side has ended
+	closed   bool // Receiver.Closed was called
 }
 
 var _ Stream = (*stream)(nil)
@@ -196,7 +195,7 @@ func (w *writer) write(p []byte, hold *pool.Buf, copied bool) {
 
 // Charge implements Stream.
 func (s *stream) Charge(n int) {
-	if s.closed {
+	if s.closed || s.h2 == &ended {
 		return
 	}
 	s.charged += n
@@ -208,7 +207,7 @@ func (s *stream) Charge(n int) {
 
 // Advance implements Stream.
 func (s *stream) Advance(n int) {
-	if !s.closed {
+	if !s.closed && s.h2 != &ended {
 		s.sock.h2.Advance(s.h2, n)
 		s.sock.net.MarkDirty()
 	}
@@ -245,11 +244,7 @@ func (s *stream) Finish(status int, text string) {
 }
 
 // Linger implements Lingerer.
-func (s *stream) Linger() {
-	if s.sock.call != nil {
-		s.lingers = s.sock.group.now + moment(lingerTime)
-	}
-}
+func (s *stream) Linger() { s.sock.lingers = s.sock.call != nil }
 
 // Silence implements Stream.
 func (s *stream) Silence() {

@@ -36,6 +36,7 @@ type liveness struct {
 	ended       moment    // when our direction ended; zero: it has not
 	peerEnded   moment    // when the peer ended its direction of the socket; zero: it has not
 	watched     moment    // last watchEnd; zero: the end has not begun
+	quiet       moment    // when the peer had everything of a stream for whose other direction we wait; zero: it has not
 	short       Shortfall // of what is still to be sent at the end
 }
 
@@ -48,7 +49,8 @@ const (
 	// end: more than a tick, less than two.
 	lingerTimeout = 1500 * time.Millisecond
 	// lingerTime is how long a socket whose direction has ended waits for its peer to close, so that the peer reads the
-	// end of its streams before a reset can overtake it; and one that was dialled, before that, for the end of its stream.
+	// end of its streams before a reset can overtake it; and one that was dialled, before that, for the end of its stream,
+	// from when its peer has everything. It is looked at in each tick.
 	lingerTime = 2 * time.Second
 	// probeTimeout is how long a peer that is probed has to answer: it is thought to be dead.
 	probeTimeout = 5 * time.Second
@@ -176,11 +178,11 @@ func (k *socket) done() bool {
 	if k.call == nil || !k.live.accepting {
 		return false
 	}
-	return len(k.streams) == 0 || k.streams[0].over && k.group.now >= k.streams[0].lingers
+	return len(k.streams) == 0 || k.streams[0].over && !k.lingering()
 }
 
 // said implements member.
-func (k *socket) said() bool { return len(k.h2.Control()) == 0 && !k.speaking() }
+func (k *socket) said() bool { return len(k.h2.Control()) == 0 && !k.speaking() && !k.last }
 
 // lump implements member.
 func (k *socket) lump(given uint64) int {

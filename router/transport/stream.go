@@ -62,10 +62,11 @@ type Sharer interface {
 	Unblock() bool
 }
 
-// Lingerer is a Stream that was called, and whose peer takes the end of our side of the socket for that of everything.
+// Lingerer is a Stream whose socket can stay open on our side though the stream has ended there: a peer may take the end of one direction
+// of the socket for that of both.
 type Lingerer interface {
-	// Linger has our side of the socket stay open after Finish until the peer has ended the stream, lingerTime at most: what it
-	// has sent until then comes.
+	// Linger, before Finish of a stream that was called, has the socket stay open until the peer has ended the stream, too, or has had
+	// everything for lingerTime. It is held meanwhile as before. Of a stream that was accepted it changes nothing.
 	Linger()
 }
 

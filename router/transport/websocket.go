@@ -204,7 +204,7 @@ func (k *webSocket) Closed(err error) {
 
 // closeStream ends the stream for its receiver.
 func (k *webSocket) closeStream() {
-	k.over = true
+	k.over, k.lingers, k.last = true, false, false
 	if !k.serves() {
 		return
 	}
@@ -291,10 +291,10 @@ func (k *webSocket) serves() bool { return k.receiver != nil && !k.closed }
 func (k *webSocket) speaking() bool { return k.serves() && !k.over }
 
 // said implements member.
-func (k *webSocket) said() bool { return len(k.ws.Control()) == 0 && !k.speaking() }
+func (k *webSocket) said() bool { return len(k.ws.Control()) == 0 && !k.speaking() && !k.last }
 
 // done implements member.
-func (k *webSocket) done() bool { return k.over }
+func (k *webSocket) done() bool { return k.over && !k.lingering() }
 
 // ping implements member.
 func (k *webSocket) ping() { k.ws.Ping(nil) }
@@ -346,7 +346,7 @@ func (k *webSocket) unread() int { return int(min(k.uptake.taken, mostUnread)) }
 // hold stops reading.
 func (k *webSocket) hold() {
 	switch {
-	case k.net.Paused(), k.net.Closing(), k.net.Muted(), k.live.peerEnded != 0, k.over, k.draining():
+	case k.net.Paused(), k.net.Closing(), k.net.Muted(), k.live.peerEnded != 0, k.over && !k.lingers, k.draining():
 		return
 	case !k.net.Pause() && k.charged > 2*int(k.group.opt.Window): // no descriptor for that: nothing else holds it
 		k.refuse(FaultMemory, errNotHeld)

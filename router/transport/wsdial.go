@@ -85,9 +85,19 @@ func (k *webSocket) hungUp(end *ws.End) {
 	}
 	x := k.outbox()
 	x.B = k.ws.Close(x.B, ws.NoCode, "")
-	k.closeStream()
+	if x, ok := k.receiver.(*expander); ok && x.lastly(k.closeLate) {
+		k.over, k.last = true, true
+	} else {
+		k.closeStream()
+	}
 	k.resume() // it may have been held: its end is to be read
 	k.net.MarkDirty()
+}
+
+// closeLate closes the stream of a call that its peer had ended before what came last was expanded.
+func (k *webSocket) closeLate() {
+	k.closeStream()
+	k.checkFinished(k)
 }
 
 // Unauthenticated begins the text with which a stream ends whose credentials are not accepted any more: a WebSocket has one

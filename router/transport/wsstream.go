@@ -208,9 +208,14 @@ func (s *webSocketStream) Finish(status int, text string) {
 	}
 	x := k.outbox()
 	x.B = k.ws.Close(x.B, code, text)
-	k.resume() // the peer's end is to be seen
+	if !k.lingers { // else its messages count, and it is held as before
+		k.resume() // the peer's end is to be seen
+	}
 	k.net.MarkDirty()
 }
+
+// Linger implements Lingerer.
+func (s *webSocketStream) Linger() { s.lingers = s.call != nil }
 
 // Silence implements Stream.
 func (s *webSocketStream) Silence() {
