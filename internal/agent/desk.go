@@ -170,7 +170,6 @@ func (d *desk) reconcile(now time.Time) (next time.Time) {
 		soonest(o.expire(now))
 	}
 	soonest(d.carry(now))
-	soonest(d.remind(now))
 	want := d.wanted()
 	for id, l := range d.dialled {
 		if w := want[id]; w == nil || !w.same(l.want) {
@@ -180,6 +179,7 @@ func (d *desk) reconcile(now time.Time) (next time.Time) {
 	for id, w := range want {
 		soonest(d.dial(id, w, now))
 	}
+	soonest(d.remind(now)) // of links closed just now, too
 	d.route()
 	d.answers = slices.DeleteFunc(d.answers, func(a *answer) bool {
 		done := a.give(d, now, false)
@@ -197,6 +197,7 @@ func (d *desk) close(id string) {
 	l := d.dialled[id]
 	delete(d.dialled, id)
 	if l.dialer != nil {
+		d.withdrawn(id, l)
 		d.agent.log.Info("desired state: removing connection", "link_id", id, "endpoint", l.want.Endpoint)
 		l.dialer.Close()
 	}
@@ -258,7 +259,7 @@ const ready = 5 * time.Second
 func (d *desk) carry(now time.Time) (next time.Time) {
 	for _, o := range d.orders {
 		for id, l := range o.leftovers {
-			to := d.successor(o, id, l)
+			to := d.successor(o, id, l.want)
 			if to == nil {
 				continue
 			}
@@ -279,9 +280,6 @@ func (d *desk) carry(now time.Time) (next time.Time) {
 				continue
 			}
 			delete(o.leftovers, id)
-			if old := d.dialled[id]; l.want != nil && old != nil && old.dialer != nil {
-				d.withdrawn(o, old.dialer, to)
-			}
 		}
 	}
 	return next
@@ -297,8 +295,9 @@ func (d *desk) ordered(link string) bool {
 	return false
 }
 
-// successor is the link that has come in the place of a leftover: to the same endpoint or node, and younger; nil: none is up.
-func (d *desk) successor(o *order, id string, l *leftover) (best *active) {
+// successor is the link that has come in the place of another one, which was wanted so (nil: by the other end): to the same endpoint or
+// node, and younger; nil: none is up.
+func (d *desk) successor(o *order, id string, was *Wanted) (best *active) {
 	old := d.newest(id)
 	for _, x := range d.up {
 		if x.LinkID == id || x.LinkID == "" || x.Kind != table.Remote || o.leaving(x.LinkID) {
@@ -308,7 +307,7 @@ func (d *desk) successor(o *order, id string, l *leftover) (best *active) {
 		switch {
 		case old != nil && x.Conn < old.Conn:
 		case old != nil && old.Node != "" && old.Node == x.Node,
-			w != nil && l.want != nil && w.Endpoint == l.want.Endpoint:
+			w != nil && was != nil && w.Endpoint == was.Endpoint:
 			if best == nil || x.Conn > best.Conn {
 				best = x
 			}
