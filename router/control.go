@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -37,7 +38,7 @@ type control struct {
 	links map[*Conn]*ActiveLink // guarded by mu: links that are up
 }
 
-// ActiveLink is a link that has come up: a connection of kind remote, or one that this node has opened. Its fields are immutable;
+// ActiveLink is a link that has come up: a connection of kind remote, or one that this node has opened. Its exported fields are immutable;
 // its methods are safe for all.
 type ActiveLink struct {
 	Conn   uint64 // Connection.ID
@@ -46,7 +47,8 @@ type ActiveLink struct {
 	Kind   table.Kind
 	Dials  bool // this node has opened it
 
-	conn *Conn
+	conn        *Conn
+	replaceable time.Time // guarded by control.mu: until then a link to the same node is a twin of this one
 }
 
 // Watch has w told of all that changes from now on, nil: nobody, and returns the links that are up: their ends will be told.
@@ -75,6 +77,7 @@ func (c *Conn) reportUp() {
 		x.links = map[*Conn]*ActiveLink{}
 	}
 	x.links[c] = t
+	x.join(t)
 	if w := x.watch.Load(); w != nil {
 		w.Link(t, true)
 	}

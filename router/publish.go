@@ -22,7 +22,7 @@ type parcel struct {
 // publish is steps 5 and 6 of the journey: match and deliver.
 func (c *Conn) publish(b []byte, buf *pool.Buf, k *hop.Known) {
 	l := c.loop
-	if k.Fanout != 1 && c.repeats(b, &l.msg, &k.Header.Header) {
+	if k.Fanout != 1 && c.repeats(b, &l.msg, &k.Header.Header, false) {
 		c.drop(ReasonRepeated)
 		return
 	}
@@ -115,7 +115,7 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 		switch {
 		case t.dead.Load():
 			l.n.drop(ReasonGone)
-		case t.repeats(d.b, &l.msg, &d.k.Header.Header): // it has gone over the link that t replaces, or the other way round
+		case t.repeats(d.b, &l.msg, &d.k.Header.Header, true): // it has gone over the link that t replaces, or the other way round
 		case t.q.len() == 0 && t.put(t.link.Header(d.k.Raw(), &d.k.Header)):
 			if asked {
 				asked = false

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -13,14 +14,15 @@ import (
 // all who hold a name would arrive twice, or come back over the other link to where it was sent from. twins remember for a moment
 // over which of the links such a message has come or gone: over the others it does neither (P-ctl-9).
 //
-// A message to one receiver takes one way anyway. A repetition by its sender comes later than repeatTime, or by the same link.
+// A message to one receiver takes one way anyway. A repetition by its sender comes later than repeatTime, or by the same link. What has gone
+// over one link and comes back over another one is none, however late that is.
 type twins struct {
 	made atomic.Uint32 // how many there have been
 	up   atomic.Int32  // of these, how many are up: of one alone nothing is remembered,
-	last atomic.Int64  // but for repeatTime after the end of another one: when the last has ended, as of Node.made
+	last atomic.Int64  // but for a while after the end of another one: when the last has ended, as of Node.made
 
-	// seen has, in the set that follows from the fingerprint of a message, 32 bits of that, the number of the link, and when that was. One of
-	// the two links may be a thousand messages behind the other one: the oldest of a set gives way.
+	// seen has, in the set that follows from the fingerprint of a message, 32 bits of that, the number of the link, with seenOut if it has gone
+	// over that, and when that was. One of the two links may be a thousand messages behind the other one: the oldest of a set gives way.
 	seen [seenSets][seenWays]atomic.Uint64
 }
 
@@ -28,10 +30,13 @@ const (
 	seenSets   = 1 << 9
 	seenWays   = 8
 	repeatTime = 400 * time.Millisecond // senders of sessions wait for 500 ms or longer until they repeat something
+	returnTime = 5 * time.Second        // that long a way there and back may be
 	seenTimes  = 1 << 20                // milliseconds, after which they begin anew
-	seenLinks  = 1 << 12
+	seenLinks  = 1 << 12                // numbers of links, seenOut included
+	seenOut    = seenLinks / 2
 
 	repeatMillis = int64(repeatTime / time.Millisecond)
+	returnMillis = int64(returnTime / time.Millisecond)
 )
 
 // twin is what a connection has of its twins.
@@ -43,7 +48,7 @@ type twin struct {
 // add makes c one of them, which is up.
 func (x *twins) add(c *Conn) {
 	x.up.Add(1)
-	c.twin.Store(&twin{x, uint64(x.made.Add(1)) % seenLinks})
+	c.twin.Store(&twin{x, uint64(x.made.Add(1)) % seenOut})
 }
 
 // leave notes that one of them is up no more: what has gone over it may be on its way back over another one.
@@ -52,7 +57,8 @@ func (x *twins) leave(now time.Duration) {
 	x.up.Add(-1)
 }
 
-// passes reports whether a message with that fingerprint comes or goes by link number first, or once more. Safe for all.
+// passes reports whether a message with that fingerprint comes by link number, or with seenOut goes by it, first, or once more. Safe for
+// all.
 //
 // Of two loops that look for one message at once, one puts it there first and the other one finds it: each takes the oldest place, and
 // the times of a place never go back, so that both would have to find the same one oldest. That needs all ages in one order, those of
@@ -69,8 +75,9 @@ func (x *twins) passes(print, number uint64, now time.Duration) bool {
 			age := seenAge(at, was)
 			if was == 0 {
 				age = seenTimes
-			} else if was>>32 == print>>32 && age < repeatMillis {
-				return was/seenTimes%seenLinks == number
+			} else if by := was / seenTimes % seenLinks; was>>32 == print>>32 &&
+				(age < repeatMillis || age < returnMillis && by&seenOut != 0 && number&seenOut == 0) {
+				return by&^seenOut == number&^seenOut
 			}
 			if oldest == nil || age > most {
 				oldest, before, most = &set[i], was, age
@@ -89,19 +96,23 @@ func seenAge(at, was uint64) int64 {
 	return int64((at-was+uint64(repeatMillis))%seenTimes) - repeatMillis // of numbers modulo seenTimes, which divides 1<<64
 }
 
-// repeats reports whether a message to many has come or gone over a twin of c just now, so that it must not over c. Safe for all.
-func (c *Conn) repeats(b []byte, m *wire.Message, h *wire.Header) bool {
+// repeats reports whether a message to many, which comes over c or is about to go over it, has come or gone over a twin of it just now: then it
+// must not. Safe for all.
+func (c *Conn) repeats(b []byte, m *wire.Message, h *wire.Header, goes bool) bool {
 	t := c.twin.Load()
 	if t == nil {
 		return false
 	}
-	now := time.Since(c.loop.node.made)
+	now, number, within := time.Since(c.loop.node.made), t.number, returnTime
+	if goes {
+		number, within = number|seenOut, repeatTime
+	}
 	if t.up.Load() <= 1 { // read before last, which is set before it
-		if last := time.Duration(t.last.Load()); last == 0 || now-last >= repeatTime {
+		if last := time.Duration(t.last.Load()); last == 0 || now-last >= within {
 			return false
 		}
 	}
-	return !t.passes(fingerprint(b, m, h), t.number, now)
+	return !t.passes(fingerprint(b, m, h), number, now)
 }
 
 // printed is how much of a message after its header counts for its fingerprint: session and number of the message come first.
@@ -133,6 +144,37 @@ func (t *ActiveLink) Replaces(old *ActiveLink) {
 	x := &t.conn.loop.node.control
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.replace(old, t)
+}
+
+// MayBeReplaced says that until then a link of kind remote that comes up to the same node replaces t, as by Replaces, from its beginning: who
+// would call that hears of the link a moment later. Safe for all.
+func (t *ActiveLink) MayBeReplaced(until time.Time) {
+	x := &t.conn.loop.node.control
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	t.replaceable = until
+}
+
+// join has t, which has come up, replace the youngest link to the same node that may be replaced. Under mu.
+func (x *control) join(t *ActiveLink) {
+	if t.Node == "" || t.Kind != table.Remote {
+		return
+	}
+	var old *ActiveLink
+	now := time.Now()
+	for _, l := range x.links {
+		if l != t && l.Node == t.Node && l.Kind == t.Kind && now.Before(l.replaceable) && (old == nil || l.Conn > old.Conn) {
+			old = l
+		}
+	}
+	if old != nil {
+		x.replace(old, t)
+	}
+}
+
+// replace makes twins of two links. Under mu.
+func (x *control) replace(old, t *ActiveLink) {
 	if t == old || x.links[t.conn] != t || x.links[old.conn] != old || t.conn.twin.Load() != nil {
 		return
 	}

@@ -78,12 +78,43 @@ func TestMessagesPassOneOfTwoTwins(t *testing.T) {
 		if got := app.count() + young.count(); gone != n || got != 0 && loops[0] == loops[1] {
 			t.Errorf("%v: of %d messages that went over one of two links %d come back over the one that is left", loops, gone, got)
 		}
-		r.n.made = r.n.made.Add(-repeatTime)
+		r.n.made = r.n.made.Add(-returnTime)
 		if young.publish(far, 2, 100); app.count() != 1 {
 			t.Errorf("%v: with one link left a message of before is lost", loops)
 		}
 		if app.publish(header(alice, group, 256, ""), 1, 100); young.count() != 1 {
 			t.Errorf("%v: with one link left a message does not go over it", loops)
+		}
+	}
+}
+
+// A link that may be replaced has a twin as soon as another one to the same node is up, and no other. Rules: P-ctl-9.
+func TestLinksThatMayBeReplaced(t *testing.T) {
+	for name, tc := range map[string]struct {
+		old, young string
+		left       time.Duration
+		want       bool
+	}{
+		"same node":    {"far", "far", time.Hour, true},
+		"another node": {"far", "further", time.Hour, false},
+		"too late":     {"far", "far", -time.Second, false},
+		"no name":      {"", "", time.Hour, false},
+	} {
+		r := newRig(t, 2, Options{})
+		old := r.dialAs(0, wire.LinkRemote, tc.old)
+		for _, l := range r.n.Watch(&Watch{Name: func(wire.Name) {}, Link: func(*ActiveLink, bool) {}}) {
+			l.MayBeReplaced(time.Now().Add(tc.left))
+		}
+		app := r.dial(0)
+		app.subscribe(group, 1)
+		young := r.dialAs(1, wire.LinkRemote, tc.young)
+		if got := old.c.twin.Load() != nil && young.c.twin.Load() != nil; got != tc.want {
+			t.Errorf("%s: twins: %v, want %v", name, got, tc.want)
+		}
+		old.publish(header(bob, group, 256, ""), 1, 100)
+		young.publish(header(bob, group, 256, ""), 1, 100)
+		if got, want := app.count(), map[bool]int{true: 1, false: 2}[tc.want]; got != want {
+			t.Errorf("%s: %d messages arrive, want %d", name, got, want)
 		}
 	}
 }
@@ -147,7 +178,7 @@ func TestTwinsRememberThousands(t *testing.T) {
 func TestHowLongTwinsRemember(t *testing.T) {
 	var x twins
 	const start = (seenTimes - 100) * time.Millisecond // the time begins anew in between
-	const a, b = 5 << 32, 6 << 32                      // two messages of one place
+	const a, b, out = 5 << 32, 6 << 32, 4 << 32        // messages of one place
 	for i, c := range []struct {
 		print, link uint64
 		at          time.Duration
@@ -155,6 +186,8 @@ func TestHowLongTwinsRemember(t *testing.T) {
 	}{
 		{a, 1, 0, true}, {a, 2, 0, false}, {a, 1, 0, true}, {a, 2, repeatTime - time.Millisecond, false}, {a, 2, repeatTime, true}, {a, 1, repeatTime, false},
 		{b, 1, repeatTime, true}, {a, 1, repeatTime, false}, {b, 2, repeatTime, false},
+		{out, 1 | seenOut, 0, true}, {out, 2, returnTime - time.Millisecond, false}, {out, 1, returnTime - time.Millisecond, true}, // it may come back late
+		{out, 2 | seenOut, repeatTime, true}, {out, 2, returnTime - time.Millisecond, false}, {out, 2, returnTime + repeatTime, true},
 	} {
 		if got := x.passes(c.print, c.link, start+c.at); got != c.want {
 			t.Errorf("step %d: %v, want %v", i, got, c.want)

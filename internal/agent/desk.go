@@ -43,9 +43,10 @@ type dialled struct {
 // active is a link that is up.
 type active struct {
 	*router.ActiveLink
-	since  time.Time
-	routes map[wire.Name]wire.NameText // that are set
-	faults map[wire.Name]error         // that could not be set, and why; nil: none
+	since       time.Time
+	replaceable time.Time                   // until when another one may come in its place
+	routes      map[wire.Name]wire.NameText // that are set
+	faults      map[wire.Name]error         // that could not be set, and why; nil: none
 }
 
 func newDesk(a *Agent) *desk {
@@ -169,6 +170,7 @@ func (d *desk) reconcile(now time.Time) (next time.Time) {
 	for _, o := range d.orders {
 		soonest(o.expire(now))
 	}
+	d.foresee(now)
 	soonest(d.carry(now))
 	want := d.wanted()
 	for id, l := range d.dialled {
@@ -249,6 +251,44 @@ func (d *desk) dial(id string, w *Wanted, now time.Time) time.Time {
 	}
 	d.agent.log.Info("desired state: creating connection", "link_id", id, "endpoint", link.Endpoint)
 	return time.Time{}
+}
+
+// registers notes that a control plane is about to get a registration, and answers within limit. It waits until that has been noted.
+// Safe for all.
+func (d *desk) registers(ctx context.Context, origin any, limit time.Duration) {
+	done := make(chan struct{})
+	d.post(func(d *desk) {
+		defer close(done)
+		now := time.Now()
+		d.orderOf(origin).anew = now.Add(limit + grace)
+		d.foresee(now)
+	})
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// foresee tells the node which links another one may come in the place of: the other end may send over both as soon as that is up.
+func (d *desk) foresee(now time.Time) {
+	links := d.byID()
+	mark := func(id string, until time.Time) {
+		if x := links[id]; x != nil && x.replaceable.Before(until) && now.Before(until) {
+			x.replaceable = until
+			x.MayBeReplaced(until)
+		}
+	}
+	for _, o := range d.orders {
+		for id := range o.links {
+			mark(id, o.anew)
+		}
+		for id := range o.routes {
+			mark(id, o.anew)
+		}
+		for id, l := range o.leftovers {
+			mark(id, l.until)
+		}
+	}
 }
 
 // ready is how long a link has been up to which the routes of another one move before that is closed, if no order has named routes

@@ -37,6 +37,8 @@ type order struct {
 	// their routes: of either end, by link id.
 	since  time.Time
 	before map[string]bool
+	// anew is until when the control plane may order links of before under other ids: nodes may have its orders before this one has its answer.
+	anew time.Time
 	// stale: nothing was ordered since. When the time is over first holds, which came with the registration.
 	stale bool
 	first *order
@@ -126,6 +128,7 @@ func (o *order) drop(link string) bool {
 // registered notes that the control plane has taken the node's registration, and what it wants so far.
 func (o *order) registered(first *order, now time.Time) {
 	o.since, o.stale, o.first = now, true, first
+	o.anew = now.Add(grace)
 	o.before = map[string]bool{}
 	for id := range o.links {
 		o.before[id] = true

@@ -198,6 +198,7 @@ func (p *plane) register(ctx context.Context, cancel func(), s *stream) (early [
 	limit := patience(p.unanswered)
 	late := time.AfterFunc(limit, cancel)
 	defer late.Stop()
+	p.agent.desk.registers(ctx, p, limit)
 	if err := s.channel.SendMsg(message(&controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeRequest{RegisterNodeRequest: r}})); err != nil {
 		return nil, p.why(s, err, "registration handshake failed")
 	}

@@ -126,3 +126,34 @@ func TestReminderWaitsForTheEndOfTheOldLink(t *testing.T) {
 		return told == 1 && far.Stats().Dropped[router.ReasonTTL] == 1
 	})
 }
+
+// A control plane that comes back orders links under other ids as soon as it has a registration: before that it is known which of them
+// others may come in the place of, and for a while after the answer. Rules: P-ctl-9.
+func TestLinksAreReplaceableBeforeARegistration(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	p := startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	a := startAgent(t, n, Options{}, p.ln.Addr().String())
+	until := func() (at time.Time) {
+		done := make(chan struct{})
+		a.desk.post(func(d *desk) {
+			defer close(done)
+			if x := d.newest("l"); x != nil {
+				at = x.replaceable
+			}
+		})
+		<-done
+		return at
+	}
+	x := p.registered(nil, nil)
+	x.order(t, "1", []*controllerpb.Connection{wantLink("l", far.About().Listeners[0])}, nil)
+	first := until()
+	close(x.done)
+	x, m := p.next()
+	second := until()
+	if at := time.Now().Add(grace); !second.After(first) || second.Before(at) {
+		t.Errorf("when the control plane has the request a link may be replaced until %v, before that until %v, want %v or later", second, first, at)
+	}
+	x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeResponse{
+		RegisterNodeResponse: &controllerpb.RegisterNodeResponse{OriginalMessageId: m.GetMessageId(), Success: true}}}
+}
