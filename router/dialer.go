@@ -286,6 +286,7 @@ func (d *Dialer) follow(o *outgoing) bool {
 	var up *Conn
 	var since time.Time
 	stop := d.ctx.Done()
+	var ends <-chan struct{}
 	var late <-chan time.Time
 	for {
 		select {
@@ -335,7 +336,7 @@ func (d *Dialer) follow(o *outgoing) bool {
 			if d.node.dialers.closing() { // the connection ends with the node's others
 				return false
 			}
-			stop = nil
+			stop, ends = nil, d.node.ending.Done()
 			t := time.NewTimer(d.link.CloseTimeout)
 			defer t.Stop()
 			late = t.C
@@ -343,6 +344,8 @@ func (d *Dialer) follow(o *outgoing) bool {
 			_ = d.node.settle(ctx) // what comes of it late is counted
 			cancel()
 			o.hangUp()
+		case <-ends: // so it does now
+			return false
 		case <-late:
 			o.abort()
 		}

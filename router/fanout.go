@@ -232,7 +232,7 @@ func (l *loop) next(f *fanout, p *parcel) {
 	t := f.targets[f.at]
 	f.targets[f.at] = nil
 	f.at++
-	if t.repeats(f.buf.B, &p.m, &p.hd.Header, true) { // it has gone over the link that t replaces, or the other way round
+	if !t.dead.Load() && t.repeats(f.buf.B, &p.m, &p.hd.Header, true) { // it has gone over the link that t replaces, or the other way round
 		return
 	}
 	f.buf.Retain()

@@ -68,7 +68,8 @@ func (c *Conn) finish() {
 	c.pump()
 }
 
-// end is finish without the queue: messages for c die, the node's own go out, and nothing goes its way any more.
+// end is finish without the queue: messages for c die, the node's own go out. Nothing goes its way any more, unless finish has said that it
+// does.
 func (c *Conn) end(status int, msg string) {
 	if c.state >= ending {
 		c.hears = false

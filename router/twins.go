@@ -20,6 +20,7 @@ type twins struct {
 	made atomic.Uint32 // how many there have been
 	up   atomic.Int32  // of these, how many are up: of one alone nothing is remembered,
 	last atomic.Int64  // but for a while after the end of another one: when the last has ended, as of Node.made
+	till atomic.Int64  // until when they are ones though nobody has confirmed it by Replaces, as of Node.made; 0: it was
 
 	// seen has, in the set that follows from the fingerprint of a message, 32 bits of that, the number of the link, with seenOut if it has gone
 	// over that, and when that was. One of the two links may be a thousand messages behind the other one: the oldest of a set gives way.
@@ -104,6 +105,9 @@ func (c *Conn) repeats(b []byte, m *wire.Message, h *wire.Header, goes bool) boo
 		return false
 	}
 	now, number, within := time.Since(c.loop.node.made), t.number, returnTime
+	if till := time.Duration(t.till.Load()); till != 0 && now >= till {
+		return false
+	}
 	if goes {
 		number, within = number|seenOut, repeatTime
 	}
@@ -144,11 +148,15 @@ func (t *ActiveLink) Replaces(old *ActiveLink) {
 	x := &t.conn.loop.node.control
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.replace(old, t)
+	x.replace(old, t, 0)
+	a, b := t.conn.twin.Load(), old.conn.twin.Load()
+	if a != nil && b != nil && a.twins == b.twins {
+		a.till.Store(0)
+	}
 }
 
 // MayBeReplaced says that until then a link of kind remote that comes up to the same node replaces t, as by Replaces, from its beginning: who
-// would call that hears of the link a moment later. Safe for all.
+// would call that hears of the link a moment later. Unless it does, that ends then: nodes may have the same name. Safe for all.
 func (t *ActiveLink) MayBeReplaced(until time.Time) {
 	x := &t.conn.loop.node.control
 	x.mu.Lock()
@@ -158,7 +166,7 @@ func (t *ActiveLink) MayBeReplaced(until time.Time) {
 
 // join has t, which has come up, replace the youngest link to the same node that may be replaced. Under mu.
 func (x *control) join(t *ActiveLink) {
-	if t.Node == "" || t.Kind != table.Remote {
+	if t.Node == "" || t.LinkID == "" || t.Kind != table.Remote {
 		return
 	}
 	var old *ActiveLink
@@ -169,17 +177,19 @@ func (x *control) join(t *ActiveLink) {
 		}
 	}
 	if old != nil {
-		x.replace(old, t)
+		x.replace(old, t, old.replaceable.Sub(t.conn.loop.node.made))
 	}
 }
 
-// replace makes twins of two links. Under mu.
-func (x *control) replace(old, t *ActiveLink) {
+// replace makes twins of two links, till then if nobody confirms it, or 0. Under mu.
+func (x *control) replace(old, t *ActiveLink, till time.Duration) {
 	if t == old || x.links[t.conn] != t || x.links[old.conn] != old || t.conn.twin.Load() != nil {
 		return
 	}
 	if old.conn.twin.Load() == nil {
-		new(twins).add(old.conn)
+		n := new(twins)
+		n.till.Store(int64(till))
+		n.add(old.conn)
 	}
 	old.conn.twin.Load().add(t.conn)
 }

@@ -260,7 +260,7 @@ func (d *desk) registers(ctx context.Context, origin any, limit time.Duration) {
 	d.post(func(d *desk) {
 		defer close(done)
 		now := time.Now()
-		d.orderOf(origin).anew = now.Add(limit + grace)
+		d.orderOf(origin).registers(now.Add(limit + grace))
 		d.foresee(now)
 	})
 	select {
@@ -279,10 +279,7 @@ func (d *desk) foresee(now time.Time) {
 		}
 	}
 	for _, o := range d.orders {
-		for id := range o.links {
-			mark(id, o.anew)
-		}
-		for id := range o.routes {
+		for id := range o.before {
 			mark(id, o.anew)
 		}
 		for id, l := range o.leftovers {

@@ -125,17 +125,21 @@ func (o *order) drop(link string) bool {
 	return was || left && l.want != nil
 }
 
-// registered notes that the control plane has taken the node's registration, and what it wants so far.
-func (o *order) registered(first *order, now time.Time) {
-	o.since, o.stale, o.first = now, true, first
-	o.anew = now.Add(grace)
-	o.before = map[string]bool{}
+// registers notes what is ordered before a registration, and until when the control plane may order that anew.
+func (o *order) registers(anew time.Time) {
+	o.anew, o.before = anew, map[string]bool{}
 	for id := range o.links {
 		o.before[id] = true
 	}
 	for id := range o.routes {
 		o.before[id] = true
 	}
+}
+
+// registered notes that the control plane has taken the node's registration, and what it wants so far.
+func (o *order) registered(first *order, now time.Time) {
+	o.since, o.stale, o.first = now, true, first
+	o.registers(now.Add(grace))
 	if len(first.links)+len(first.routes) > 0 {
 		o.become(first, now)
 	}

@@ -196,9 +196,9 @@ func (p *plane) register(ctx context.Context, cancel func(), s *stream) (early [
 		return nil, err
 	}
 	limit := patience(p.unanswered)
+	p.agent.desk.registers(ctx, p, limit)
 	late := time.AfterFunc(limit, cancel)
 	defer late.Stop()
-	p.agent.desk.registers(ctx, p, limit)
 	if err := s.channel.SendMsg(message(&controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeRequest{RegisterNodeRequest: r}})); err != nil {
 		return nil, p.why(s, err, "registration handshake failed")
 	}

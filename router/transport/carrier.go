@@ -162,7 +162,9 @@ func (k *carrier) pass(m member, now moment) {
 	if k.lingers && v.quiet == 0 && k.finished(m) && k.net.Unacknowledged() == 0 {
 		v.quiet = now
 	}
-	if k.finishing() || v.peerEnded != 0 || m.done() || k.lingers && v.quiet == 0 {
+	switch {
+	case k.last && !k.net.Blocked() && k.net.Unacknowledged() == 0: // it owes nothing: what it has sent is being expanded
+	case k.finishing(), v.peerEnded != 0, m.done(), k.lingers && v.quiet == 0:
 		k.watchEnd(m, now)
 	}
 	if m.serves() {

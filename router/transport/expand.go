@@ -173,23 +173,27 @@ func (x *expander) fail(err error) {
 	if errors.Is(err, compress.ErrTooLarge) {
 		f = FaultExpanded
 	}
-	x.drop()
+	last := x.drop()
 	x.failed(f, err)
+	last()
 }
 
-// drop lets go of everything that waits.
-func (x *expander) drop() {
-	x.over = true
+// drop lets go of everything that waits. What it returns is to be called unless the stream is closed anyway: it does what lastly was told.
+func (x *expander) drop() (last func()) {
+	x.over, last = true, func() {}
 	lost := 0
 	for len(x.queue) > 0 {
-		if x.queue[0].buf != nil {
+		if a := &x.queue[0]; a.buf != nil {
 			lost++
+		} else if a.last != nil {
+			last = a.last
 		}
 		x.shift()
 	}
 	if lost > 0 {
 		x.carrier.group.acceptor.Late(lost)
 	}
+	return last
 }
 
 // PeerFinished implements Receiver.
@@ -204,7 +208,10 @@ func (x *expander) PeerFinished() {
 // Broken implements Receiver. If it is for want of memory, what waits goes first.
 func (x *expander) Broken(f Fault) {
 	if f == FaultMemory {
-		x.drop()
+		last := x.drop()
+		x.Receiver.Broken(f)
+		last()
+		return
 	}
 	if len(x.queue) > 0 && !x.over {
 		x.queue = append(x.queue, arrived{broken: f})
@@ -213,18 +220,20 @@ func (x *expander) Broken(f Fault) {
 	x.Receiver.Broken(f)
 }
 
-// lastly has f, which closes the stream of a call, called behind what waits, and reports whether anything does. f calls Closed.
+// lastly has f, which closes the stream of a call that its peer has ended, called behind what waits, and reports whether anything does. f
+// calls Closed. Nothing more is sent on the stream.
 func (x *expander) lastly(f func()) bool {
 	if len(x.queue) == 0 || x.over {
 		return false
 	}
 	x.queue = append(x.queue, arrived{last: f})
+	x.Receiver.Muted()
 	return true
 }
 
 // Closed implements Receiver.
 func (x *expander) Closed() {
-	x.drop()
+	_ = x.drop()
 	x.Receiver.Closed()
 }
 

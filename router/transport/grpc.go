@@ -178,7 +178,9 @@ func (k *socket) Muted() {
 // Ended implements netloop.Handler: the peer has half-closed its socket, so no stream of it says anything more.
 func (k *socket) Ended() bool {
 	k.live.peerEnded = k.group.now
-	k.peer.End = k.ending(nil)
+	if !k.last { // else how the stream has ended says more
+		k.peer.End = k.ending(nil)
+	}
 	k.h2.InputEnded()
 	for _, s := range k.streams {
 		s.dropGather()

@@ -215,7 +215,7 @@ func (s *stream) Advance(n int) {
 
 // Established implements Stream.
 func (s *stream) Established() {
-	if s.closed {
+	if s.closed || s.h2 == &ended {
 		return
 	}
 	s.sock.live.established, s.sock.peer.Established = true, true

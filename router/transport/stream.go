@@ -65,7 +65,7 @@ type Sharer interface {
 // Lingerer is a Stream whose socket can stay open on our side though the stream has ended there: a peer may take the end of one direction
 // of the socket for that of both.
 type Lingerer interface {
-	// Linger, before Finish of a stream that was called, has the socket stay open until the peer has ended the stream, too, or has had
+	// Linger, called before Finish of a stream that was called, if not only then, has the socket stay open until the peer has ended the stream, too, or has had
 	// everything for lingerTime. It is held meanwhile as before. Of a stream that was accepted it changes nothing.
 	Linger()
 }

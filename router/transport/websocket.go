@@ -164,7 +164,9 @@ func (k *webSocket) Muted() {
 // Ended implements netloop.Handler: the peer has half-closed its socket. It still gets what waits for it: P-end-6.
 func (k *webSocket) Ended() bool {
 	k.live.peerEnded = k.group.now
-	k.peer.End = k.end(nil)
+	if !k.last { // else how the stream has ended says more
+		k.peer.End = k.end(nil)
+	}
 	if err := k.ws.InputEnded(); err != nil && !k.broken { // in the middle of its handshake
 		if e := refusalOf(err); e != nil && k.call != nil {
 			k.turnedAway(e)
