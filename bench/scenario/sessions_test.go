@@ -80,7 +80,7 @@ func TestSessionsThatAreInterruptedTellWhatTheyHave(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	p := with(func(p *result.Params) { p.Members, p.Sessions, p.Warmup, p.Duration = 2, 1, 0, time.Hour })
-	s := &talk{p: p, rig: g, options: session.SessionOptions{Plain: true}, delays: load.NewLatency()}
+	s := &talk{p: p, rig: g, options: session.SessionOptions{Plain: true, Retries: 600}, delays: load.NewLatency()}
 	defer func() {
 		if err := s.close(ctx); err != nil {
 			t.Error(err)
