@@ -17,7 +17,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
-// sluice is a TCP connection whose two directions can be held up, in the network so to speak.
+// sluice is a TCP connection whose two directions can be held up, in the network so to speak: each by itself, and after so many
+// bytes, which a faults.Line cannot.
 type sluice struct {
 	up, down gate // to and from the node that is dialled
 }
@@ -314,7 +315,9 @@ func staysOpen(t *testing.T, w *dialWay, silent bool) (wrong string, took time.D
 	s.down.shutAfter(0)
 	d.Close()
 	until(t, "the other end knows", func() bool { return two.Stats().Kinds[table.Peer] == 0 })
-	time.Sleep(10 * time.Millisecond) // it would have been there by then
+	for range 20 { // turns of all loops, in which it would have ended
+		endings(t, one)
+	}
 	if s.up.over() {
 		wrong = "the socket has ended before the other end's stream"
 	}

@@ -14,8 +14,8 @@ import (
 // all who hold a name would arrive twice, or come back over the other link to where it was sent from. twins remember for a moment
 // over which of the links such a message has come or gone: over the others it does neither (P-ctl-9).
 //
-// A message to one receiver takes one way anyway. A repetition by its sender comes later than repeatTime, or by the same link. What has gone
-// over one link and comes back over another one is none, however late that is.
+// A message to one receiver takes one way anyway. A repetition by its sender comes later than repeatTime, or by the same link.
+// What has gone over one link and comes back over another one is none, for returnTime.
 type twins struct {
 	made atomic.Uint32 // how many there have been
 	up   atomic.Int32  // of these, how many are up: of one alone nothing is remembered,
@@ -187,9 +187,11 @@ func (x *control) replace(old, t *ActiveLink, till time.Duration) {
 		return
 	}
 	if old.conn.twin.Load() == nil {
-		n := new(twins)
-		n.till.Store(int64(till))
-		n.add(old.conn)
+		new(twins).add(old.conn)
 	}
-	old.conn.twin.Load().add(t.conn)
+	n := old.conn.twin.Load().twins
+	if n.up.Load() == 1 { // else others of them are known to be twins
+		n.till.Store(int64(till))
+	}
+	n.add(t.conn)
 }

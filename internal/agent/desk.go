@@ -253,8 +253,8 @@ func (d *desk) dial(id string, w *Wanted, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// registers notes that a control plane is about to get a registration, and answers within limit. It waits until that has been noted.
-// Safe for all.
+// registers notes that a control plane is about to get a registration, and answers within limit. It waits until that has
+// been noted, or ctx ends. Safe for all.
 func (d *desk) registers(ctx context.Context, origin any, limit time.Duration) {
 	done := make(chan struct{})
 	d.post(func(d *desk) {
@@ -269,7 +269,8 @@ func (d *desk) registers(ctx context.Context, origin any, limit time.Duration) {
 	}
 }
 
-// foresee tells the node which links another one may come in the place of: the other end may send over both as soon as that is up.
+// foresee tells the node which links another one may come in the place of: the other end may send over both as soon as
+// that is up.
 func (d *desk) foresee(now time.Time) {
 	links := d.byID()
 	mark := func(id string, until time.Time) {
@@ -332,8 +333,8 @@ func (d *desk) ordered(link string) bool {
 	return false
 }
 
-// successor is the link that has come in the place of another one, which was wanted so (nil: by the other end): to the same endpoint or
-// node, and younger; nil: none is up.
+// successor is the link that has come in the place of another one, which was wanted so (nil: by the other end): to the
+// same endpoint or node, and younger; nil: none is up.
 func (d *desk) successor(o *order, id string, was *Wanted) (best *active) {
 	old := d.newest(id)
 	for _, x := range d.up {

@@ -37,7 +37,8 @@ type order struct {
 	// their routes: of either end, by link id.
 	since  time.Time
 	before map[string]bool
-	// anew is until when the control plane may order links of before under other ids: nodes may have its orders before this one has its answer.
+	// anew is until when the control plane may order links of before under other ids: nodes may have its orders before
+	// this one has its answer.
 	anew time.Time
 	// stale: nothing was ordered since. When the time is over first holds, which came with the registration.
 	stale bool

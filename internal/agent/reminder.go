@@ -11,7 +11,8 @@ import (
 
 // What upstream's node tells of the end of a link, and what it is told then (P-def-6).
 const (
-	// noticed is how long after a link has ended, which the other end has mostly said then, that has told its control plane of it.
+	// noticed is how long after a link has ended, which the other end has mostly said then, that has told its control plane
+	// of it.
 	noticed = 500 * time.Millisecond
 	// believed is how long routes stay then that the control plane takes back for it.
 	believed = 5 * time.Second
@@ -26,8 +27,9 @@ type reminder struct {
 	until  time.Time
 }
 
-// withdrawn notes that a link which is up ends, and what is ordered over the one that has come in its place. If the other end is
-// upstream's, it takes back all names that were routed to this node: what of them is ordered to be routed there it holds nonetheless.
+// withdrawn notes that a link which is up ends, and what is ordered over the one that has come in its place. If the other
+// end is upstream's, it takes back all names that were routed to this node: what of them is ordered to be routed there it
+// holds nonetheless.
 func (d *desk) withdrawn(id string, l *dialled) {
 	if d.newest(id) == nil {
 		return

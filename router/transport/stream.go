@@ -62,11 +62,12 @@ type Sharer interface {
 	Unblock() bool
 }
 
-// Lingerer is a Stream whose socket can stay open on our side though the stream has ended there: a peer may take the end of one direction
-// of the socket for that of both.
+// Lingerer is a Stream whose socket can stay open on our side though the stream has ended there: a peer may take the end of
+// one direction of the socket for that of both.
 type Lingerer interface {
-	// Linger, called before Finish of a stream that was called, if not only then, has the socket stay open until the peer has ended the stream, too, or has had
-	// everything for lingerTime. It is held meanwhile as before. Of a stream that was accepted it changes nothing.
+	// Linger is called before Finish, and may be again. It has the socket of a stream that was called stay open until the peer
+	// has ended the stream, too, or has had everything for lingerTime; the peer is held meanwhile as before. Of a stream that
+	// was accepted it changes nothing.
 	Linger()
 }
 
