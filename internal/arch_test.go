@@ -51,6 +51,8 @@ var rules = []rule{
 	{path: "wire/compress", outside: []string{"github.com/klauspost/compress"}}, // formats that have no reason to be written twice
 	{path: "pool", outside: []string{"github.com/valyala/bytebufferpool"}},
 	{path: "internal/fifo"},
+	{path: "internal/leak", outside: []string{"go.uber.org/goleak"}}, // for tests
+	{path: "internal/ports"}, // for tests
 	{path: "internal/suggest"},
 	{path: "internal/discovery", level: 1},
 	{path: "internal/discovery/kubetest"}, // for tests
