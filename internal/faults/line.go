@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/ports"
 )
 
 // Line is a stretch of network between those who dial it and who listens at its target. It passes bytes both ways, and
@@ -106,7 +108,7 @@ func (l *Line) Refuse() {
 	l.ln = nil
 	l.mu.Unlock()
 	if ln != nil {
-		_ = ln.Close()
+		ports.Close(ln)
 		<-idle
 	}
 }

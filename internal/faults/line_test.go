@@ -2,21 +2,35 @@ package faults
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
 // guard bounds what comes at once.
-const guard = 30 * time.Second
+const guard = 2 * time.Minute
+
+// own is an address at which nobody else listens who has the kernel choose a port: it may choose that of a line that refuses.
+var own = func() string {
+	if runtime.GOOS != "linux" { // which alone has all of them
+		return "127.0.0.1"
+	}
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d", 64+pid>>16&63, pid>>8&255, pid&255)
+}()
 
 // line is one to a listener, which hands over what it accepts.
 func line(t *testing.T, network string) (*Line, <-chan net.Conn) {
 	t.Helper()
-	at, listen := "127.0.0.1:0", "127.0.0.1:0"
+	at, listen := "127.0.0.1:0", own+":0"
 	if network == "unix" {
 		at, listen = filepath.Join(t.TempDir(), "target"), filepath.Join(t.TempDir(), "line")
 	}
@@ -77,6 +91,40 @@ func wantEnd(t *testing.T, c net.Conn, want error) {
 	t.Helper()
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, want) {
 		t.Errorf("read: %v, want %v", err, want)
+	}
+}
+
+// Who dials is refused as soon as Refuse returns, while programs are started, too: those who are connected, and then reset, give up.
+func TestLineRefusesWhileProgramsStart(t *testing.T) {
+	l, _ := line(t, "tcp")
+	var work sync.WaitGroup
+	defer work.Wait()
+	done := make(chan struct{})
+	defer close(done)
+	for range 2 {
+		work.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					_ = exec.Command(os.Args[0], "-test.run", "^$").Run()
+				}
+			}
+		})
+	}
+	for range 300 {
+		l.Refuse()
+		if c, err := net.Dial(l.Network, l.Listen); !errors.Is(err, syscall.ECONNREFUSED) {
+			if err == nil {
+				_ = c.Close()
+			}
+			t.Fatalf("%v, want it refused", err)
+		}
+		if err := l.Admit(); err != nil {
+			t.Fatal(err)
+		}
+		runtime.Gosched()
 	}
 }
 
