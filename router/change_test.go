@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -28,6 +29,7 @@ func at(addrs ...string) (all []Endpoint) {
 // change makes a change of n.
 func change(t *testing.T, n *Node, s Setup) {
 	t.Helper()
+	s.Rules.NegotiationTimeout = cmp.Or(s.Rules.NegotiationTimeout, hang) // as startAt
 	c, err := n.Prepare(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +115,7 @@ func TestWhatWasSentByARemovedEndpointArrives(t *testing.T) {
 			a.out, all = append(a.out, all[:k]...), all[k:]
 		}
 		a.flush() // one write, most of which nobody has read
+		until(t, "the node's kernel has it", func() bool { return unacknowledged(t, a.c) == 0 })
 		change(t, n, Setup{Endpoints: at("[::1]:0"), Drain: hang})
 		a.await(func() bool { return a.end != nil })
 		until(t, "all of it has come", func() bool { return b.count() == count })
@@ -128,6 +131,7 @@ func TestRemovedEndpointWithOneWhoTakesNothing(t *testing.T) {
 	t.Cleanup(func() { _ = n.Shutdown(context.Background()) })
 	a, b := gRPC(n, 0).join(t, 64<<10), gRPC(n, 1).join(t, 64<<10)
 	b.names(t, bob)
+	b.valve.reads(t)
 	b.valve.set(false)
 	read := b.valve.taken()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -202,10 +202,11 @@ func TestGRPCGoIsDialled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	encodings, answered := make(chan string, 1000), make(chan struct{}, 1000)
+	var encodings said[string]
+	var answered said[error]
 	srv := grpc.NewServer(grpc.ForceServerCodec(plainCodec{}), grpc.UnknownServiceHandler(func(_ any, st grpc.ServerStream) error {
 		md, _ := metadata.FromIncomingContext(st.Context())
-		encodings <- strings.Join(md.Get("grpc-encoding"), ",")
+		encodings.say(strings.Join(md.Get("grpc-encoding"), ","))
 		if err := grpc.SetSendCompressor(st.Context(), gzip.Name); err != nil {
 			t.Error(err)
 		}
@@ -218,7 +219,7 @@ func TestGRPCGoIsDialled(t *testing.T) {
 		}
 		reply := bytes.Repeat([]byte("this is no reply "), 100) // and the log will say so, once it is expanded
 		err := st.SendMsg(&reply)
-		answered <- struct{}{}
+		answered.say(err)
 		return err
 	}))
 	done := make(chan struct{})
@@ -229,10 +230,10 @@ func TestGRPCGoIsDialled(t *testing.T) {
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	one := start(t, o)
 	d := dialLink(t, one, ln.Addr().String(), func(l *Link) { l.Call.Offer = &transport.Offer{Encoding: compress.Gzip} })
-	if e := <-encodings; e != "" {
+	if e := encodings.next(t, "it is dialled"); e != "" {
 		t.Errorf("it was sent %q", e)
 	}
-	<-answered
+	answered.next(t, "it is answered")
 	until(t, "the reply is expanded", func() bool { return one.Stats().PlainIn >= 1700 })
 	d.Close()
 }

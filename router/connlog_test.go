@@ -99,7 +99,13 @@ func TestConnectionsAreToldOfAtTheirEnds(t *testing.T) {
 		}},
 		{"what was sent is no message", `undecodable`, Options{}, func(_ *testing.T, _ *Node, p *caller) { p.send([]byte{0xff}) }},
 		{"HTTP/2 was broken", `http2_error`, Options{}, func(_ *testing.T, _ *Node, p *caller) { p.c.Write(make([]byte, 100)) }},
-		{"silence", `keepalive_timeout`, Options{KeepaliveTime: time.Nanosecond, KeepaliveTimeout: time.Nanosecond}, func(*testing.T, *Node, *caller) {}},
+		{"silence", `keepalive_timeout`, Options{KeepaliveTime: time.Hour, KeepaliveTimeout: time.Second}, func(_ *testing.T, n *Node, _ *caller) {
+			for _, l := range n.loops {
+				for i := range 4 { // hours go by, and nothing is heard
+					l.post(func() { l.group.Tick(time.Now().Add(time.Duration(2+i) * time.Hour)) })
+				}
+			}
+		}},
 		{"the end of the node", `"the node is shutting down"`, Options{}, func(t *testing.T, n *Node, p *caller) {
 			go n.Shutdown(context.Background())
 			p.await(func() bool { return p.away && p.end != nil })

@@ -44,11 +44,17 @@ type ActiveLink struct {
 	Conn   uint64 // Connection.ID
 	LinkID string // may be empty
 	Node   string // the id of the node at the other end; "": it does not say
+	Domain string // which is one only within this (Options.Deployment); may be empty
 	Kind   table.Kind
 	Dials  bool // this node has opened it
 
 	conn        *Conn
 	replaceable time.Time // guarded by control.mu: until then a link to the same node is a twin of this one
+}
+
+// SameNode reports whether both links are to the same node, as far as it says who it is.
+func (t *ActiveLink) SameNode(x *ActiveLink) bool {
+	return t.Node != "" && t.Node == x.Node && t.Domain == x.Domain
 }
 
 // Watch has w told of all that changes from now on, nil: nobody, and returns the links that are up: their ends will be told.
@@ -70,7 +76,7 @@ func (c *Conn) reportUp() {
 		return
 	}
 	x := &c.loop.node.control
-	t := &ActiveLink{Conn: c.id, LinkID: c.about.link, Node: c.about.node, Kind: c.kind, Dials: c.dialed != nil, conn: c}
+	t := &ActiveLink{Conn: c.id, LinkID: c.about.link, Node: c.about.node, Domain: c.about.domain.Value(), Kind: c.kind, Dials: c.dialed != nil, conn: c}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.links == nil {

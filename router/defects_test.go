@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -267,6 +268,7 @@ func TestNegotiationThatNeverComesEnds(t *testing.T) {
 	r := newRig(t, 1, Options{NegotiationTimeout: 1})
 	p := r.connect(0)
 	p.open()
+	p.c.opened = -time.Hour // by the real clock it may be later than the rig's seconds
 	r.seconds(2)
 	p.exchange()
 	if p.end == nil || p.end.GRPCStatus != 0 {

@@ -185,10 +185,10 @@ func TestNegotiationTimeoutThatChanges(t *testing.T) {
 // asks again. Rules: P-comp-8.
 func TestOfferAfterARefusal(t *testing.T) {
 	requests := 0
-	seen := make(chan bool, 100)
+	var seen said[bool]
 	addr := acceptors(t, func(a *acceptor, s *h2.Stream, r *h2.Request) {
 		enc, _ := r.Field("grpc-encoding")
-		seen <- len(enc) > 0
+		seen.say(len(enc) > 0)
 		if requests++; requests == 2 {
 			a.h.Refuse(s, 200, 12, "no")
 			return
@@ -198,13 +198,8 @@ func TestOfferAfterARefusal(t *testing.T) {
 	})
 	dialLink(t, start(t, generic("one")), addr, func(l *Link) { l.Call.Offer = &transport.Offer{Encoding: compress.Gzip} })
 	for i, want := range []bool{false, true, false, false, true, false, true} {
-		select {
-		case got := <-seen:
-			if got != want {
-				t.Errorf("request %d asks with an encoding: %v, want %v", i+1, got, want)
-			}
-		case <-time.After(hang):
-			t.Fatal("no request")
+		if got := seen.next(t, "a request has come"); got != want {
+			t.Errorf("request %d asks with an encoding: %v, want %v", i+1, got, want)
 		}
 	}
 }

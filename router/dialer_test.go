@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,17 +22,45 @@ import (
 
 var carol = wire.Text("org", "ns", "carol").WithID(9, 9)
 
+// said is what others say, for a test that comes to it when it does: it keeps nobody waiting.
+type said[T any] struct {
+	mu  sync.Mutex
+	all []T // guarded by mu
+}
+
+func (s *said[T]) say(v T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, v)
+}
+
+func (s *said[T]) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all)
+}
+
+// next waits for the first of what was said, and takes it.
+func (s *said[T]) next(t *testing.T, what string) (v T) {
+	t.Helper()
+	until(t, what, func() bool { return s.len() > 0 })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, s.all = s.all[0], s.all[1:]
+	return v
+}
+
 // dialled is a link of a test, with its states as they come.
 type dialled struct {
 	*Dialer
 	t      *testing.T
-	states chan LinkState
+	states said[LinkState]
 }
 
 // dialLink has n open a link to addr; change may change it before.
 func dialLink(t *testing.T, n *Node, addr string, change func(*Link)) *dialled {
 	t.Helper()
-	d := &dialled{t: t, states: make(chan LinkState, 1000)}
+	d := &dialled{t: t}
 	l := Link{Endpoint: addr, Kind: table.Peer,
 		Call: transport.Call{Scheme: "http", Authority: addr, Agent: "slimgo/test"},
 		Connect: func(ctx context.Context) (net.Conn, error) {
@@ -38,7 +68,7 @@ func dialLink(t *testing.T, n *Node, addr string, change func(*Link)) *dialled {
 			return nd.DialContext(ctx, "tcp", addr)
 		},
 		Backoff: func(int) (time.Duration, bool) { return time.Millisecond, true },
-		Changed: func(s LinkState) { d.states <- s }}
+		Changed: d.states.say}
 	if change != nil {
 		change(&l)
 	}
@@ -92,14 +122,8 @@ func (w *dialWay) dial(t *testing.T, n *Node, addr string, change func(*Link)) *
 // await reads states until it is s.
 func (d *dialled) await(s LinkState) {
 	d.t.Helper()
-	timeout := time.After(hang)
-	for {
-		select {
-		case got := <-d.states:
-			if got == s {
-				return
-			}
-		case <-timeout:
+	for late := time.Now().Add(hang); d.states.next(d.t, fmt.Sprintf("the link is %v", s)) != s; {
+		if time.Now().After(late) {
 			d.t.Fatalf("the link is not %v: %+v", s, d.Status())
 		}
 	}
@@ -125,7 +149,8 @@ func peersOverADialledLink(t *testing.T, w *dialWay) {
 	early.subscribe(bob)
 	w.dial(t, one, w.addr(two), nil).await(LinkUp)
 	late := call(t, two)
-	late.subscribe(carol) // the acknowledgement waits for the peer's
+	late.subscribe(carol)
+	until(t, "one knows both", func() bool { return one.Stats().Names == 2 }) // the acknowledgement waits for the peer's, but not for ever
 	arrives(t, call(t, one), late, carol)
 	until(t, "the names of before are told", func() bool { return two.Stats().Names == 2 })
 	arrives(t, call(t, two), early, bob)
@@ -372,13 +397,13 @@ func TestDialledAnswers(t *testing.T) {
 
 // A request carries what was configured. Rules: P-dial-2.
 func TestDialledRequest(t *testing.T) {
-	got := make(chan []string, 10)
+	var got said[[]string]
 	addr := acceptors(t, func(a *acceptor, s *h2.Stream, r *h2.Request) {
 		x, _ := r.Field("x-tenant")
 		te, _ := r.Field("te")
 		agent, _ := r.Field("user-agent")
-		got <- []string{string(r.Method), string(r.Scheme), string(r.Authority), string(r.Path), string(r.ContentType), string(te),
-			string(agent), string(r.Authorization), string(x)}
+		got.say([]string{string(r.Method), string(r.Scheme), string(r.Authority), string(r.Path), string(r.ContentType), string(te),
+			string(agent), string(r.Authorization), string(x)})
 		a.h.Refuse(s, 401, -1, "")
 	})
 	dialLink(t, start(t, generic("one")), addr, func(l *Link) {
@@ -386,13 +411,8 @@ func TestDialledRequest(t *testing.T) {
 			Fields: []transport.Field{{Name: "authorization", Value: "Basic eA==", Sensitive: true}, {Name: "x-tenant", Value: "blue"}}}
 	})
 	want := []string{"POST", "https", "example:1", openChannelPath, "application/grpc", "trailers", "slimgo/test", "Basic eA==", "blue"}
-	select {
-	case g := <-got:
-		if !slices.Equal(g, want) {
-			t.Errorf("request %q, want %q", g, want)
-		}
-	case <-time.After(hang):
-		t.Fatal("no request")
+	if g := got.next(t, "a request has come"); !slices.Equal(g, want) {
+		t.Errorf("request %q, want %q", g, want)
 	}
 }
 
@@ -467,6 +487,7 @@ func shutdownOverADialledLink(t *testing.T, w *dialWay) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
+	until(t, "it has come", func() bool { return one.Stats().Received >= count })
 	if err := one.Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -523,6 +544,7 @@ func nodesThatDialEachOther(t *testing.T, w *dialWay) {
 		b.subscribe(group.WithID(uint64(i), 5))
 		apps = append(apps, b)
 	}
+	until(t, "both are known", func() bool { return one.Stats().Names >= 2 })
 	a := call(t, one)
 	for i := range 20 {
 		a.send(publication(a.sign(header(alice, group, 256, "x")), i, 100))

@@ -60,6 +60,9 @@ func TestClientsWithAWrongEndpointAreTold(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)
 		_ = c.Close()
 		until(t, "it has gone", func() bool { return n.Stats().Sockets == 0 })
+		if len(tt.want) > 0 { // which is told behind that
+			until(t, "it is told", func() bool { return len(j.all("before it was a connection")) > before })
+		}
 		lines := j.all("before it was a connection")[before:]
 		switch {
 		case len(lines) != min(1, len(tt.want)):
@@ -133,7 +136,7 @@ func TestOriginsOfPages(t *testing.T) {
 // A WebSocket whose negotiation goes wrong is told so by the code of its Close, and what was wrong by its text. Rules:
 // P-ws-7.
 func TestCloseOfAWebSocketThatDoesNotNegotiate(t *testing.T) {
-	n := startOn(t, "ws://127.0.0.1:0/")
+	n := startAt(t, Options{Listen: []string{"ws://127.0.0.1:0/"}, NegotiationTimeout: DefaultNegotiation})
 	for name, tt := range map[string]struct{ frame, want string }{
 		"junk":  {"\x82\x84\x00\x00\x00\x00junk", "negotiation: "},
 		"later": {"", "no negotiation within 5s"},

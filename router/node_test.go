@@ -19,9 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/seed31b3bfd0/slimgo/internal/invariant"
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -35,16 +34,13 @@ func TestMain(m *testing.M) {
 	}
 	sideBySide()
 	debug.SetGCPercent(400) // most that tests make is garbage soon; those that measure the heap collect it themselves
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	leak.Main(m, func(code int) {
 		if n := pool.Live(); invariant.On && n != 0 && code == 0 {
 			fmt.Fprintf(os.Stderr, "%d buffers were never released\n", n)
 			code = 1
 		}
 		os.Exit(code)
-	}),
-		// gnet's worker pool of the process has a purging goroutine that is never stopped.
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+	})
 }
 
 // sideBySide has as many tests that wait for most of their time side by side as gain by that, on any machine.
@@ -81,6 +77,7 @@ func start(t *testing.T, o Options) *Node {
 func startAt(t *testing.T, o Options) *Node {
 	t.Helper()
 	o.StallTimeout, o.HoldTimeout = cmp.Or(o.StallTimeout, hang), cmp.Or(o.HoldTimeout, hang) // nobody is stalled for want of a processor
+	o.NegotiationTimeout = cmp.Or(o.NegotiationTimeout, hang)                                 // or turned away
 	o.KeepaliveTime = cmp.Or(o.KeepaliveTime, -1)                                             // or for a PING that a test reads late
 	n, err := Start(t.Context(), o)
 	if err != nil {

@@ -184,6 +184,7 @@ type Options struct {
 
 	// NegotiationTimeout is the time from the stream's opening to a finished negotiation; 0: 5 s.
 	NegotiationTimeout time.Duration
+	judging            time.Duration // how long a verdict may take, as long as a negotiation at most; 0: 4 s. Tests make it longer
 	// KeepaliveTime is the silence after which the node pings; 0: 2 min; negative: never.
 	KeepaliveTime time.Duration
 	// KeepaliveTimeout is how long an answer may take before the socket is closed; 0: 20 s.

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -44,7 +45,7 @@ func (n *Node) protect(l *listener, x *Auth, kept bool, r *Rules) {
 	var g *auth.Guard
 	if x.Verifier != nil {
 		g = auth.NewGuard(x.Verifier, auth.GuardOptions{Listener: l.ln.Addr().String(), Mechanism: x.Mechanism,
-			Timeout: min(4*time.Second, r.NegotiationTimeout), Audit: n.opt.Audit, Panicked: n.choreFailed})
+			Timeout: min(cmp.Or(n.opt.judging, 4*time.Second), r.NegotiationTimeout), Audit: n.opt.Audit, Panicked: n.choreFailed})
 	}
 	l.guard.Store(g)
 	if !kept {

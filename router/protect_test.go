@@ -272,6 +272,7 @@ func (s token) Close() error                                  { return nil }
 func TestRequestsThatWaitToBeJudged(t *testing.T) {
 	v := &jury{wait: make(chan struct{})}
 	o := generic("one")
+	o.judging = hang
 	o.Auth = []Auth{{Verifier: v}}
 	n := start(t, o)
 	c := knock(t, n, 2<<20) // its negotiation goes out with its request
@@ -324,6 +325,7 @@ func TestRequestsThatWaitAreJudgedByWhatComes(t *testing.T) {
 	v := &jury{wait: make(chan struct{})}
 	defer close(v.wait)
 	o := generic("one")
+	o.judging = hang
 	o.Auth = []Auth{{Verifier: v, Mechanism: auth.JWT}}
 	n := start(t, o)
 	c := knock(t, n, 2<<20)
@@ -346,6 +348,7 @@ func TestMessagesThatWaitToBeJudgedAreBounded(t *testing.T) {
 	v := &jury{wait: make(chan struct{})}
 	defer close(v.wait)
 	o := generic("one")
+	o.judging = hang
 	o.Auth = []Auth{{Verifier: v}}
 	n := start(t, o)
 	c := knock(t, n, 2<<20)
@@ -531,7 +534,7 @@ func TestListenersChangeWhoTheyLetIn(t *testing.T) {
 // A socket whose request was denied has been answered: it may try again for a while, and its end is no timeout. Rules: P-auth-3.
 func TestSocketsThatWereDeniedEndWithoutFault(t *testing.T) {
 	r := newRig(t, 1, Options{})
-	g := auth.NewGuard(auth.NewBasicVerifier("alice", "secret"), auth.GuardOptions{})
+	g := auth.NewGuard(auth.NewBasicVerifier("alice", "secret"), auth.GuardOptions{Timeout: hang})
 	defer g.Close()
 	gate := r.n.loops[0].group.NewGate("x")
 	gate.SetGuard(g)
@@ -553,11 +556,12 @@ func TestRequestsOfOneSocketThatWaitAreBounded(t *testing.T) {
 	v := &jury{wait: make(chan struct{})}
 	defer close(v.wait)
 	o := generic("one")
+	o.judging = hang
 	o.Auth = []Auth{{Verifier: v}}
 	n := start(t, o)
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	rt := &http.Transport{Protocols: protocols}
+	rt := &http.Transport{Protocols: protocols, MaxConnsPerHost: 1}
 	defer rt.CloseIdleConnections()
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup

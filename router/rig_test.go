@@ -52,10 +52,11 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 	n := newNode(o)
 	n.peers.loops = true // peers of the rig do not say whether they are linked with each other
 	x := pool.NewExchange[event](ringSize)
-	r := &rig{t: t, n: n, now: time.Now(), buf: make([]byte, 64<<10), secure: os.Getenv(secureEnv) != ""}
+	r := &rig{t: t, n: n, buf: make([]byte, 64<<10), secure: os.Getenv(secureEnv) != ""}
 	for i := range loops {
 		r.loops = append(r.loops, netloop.NewManual(i, func(nl *netloop.Loop) netloop.Owner { return n.addLoop(nl, x) }))
 	}
+	r.now = time.Now() // not before the loops' clocks
 	t.Cleanup(func() {
 		for _, p := range r.peers {
 			p.abandon()
@@ -106,6 +107,13 @@ func (r *rig) seconds(n int) {
 			l.RunTick(r.now)
 		}
 	}
+}
+
+// link is the link that p has opened.
+func (r *rig) link(p *peer) *ActiveLink {
+	r.n.control.mu.Lock()
+	defer r.n.control.mu.Unlock()
+	return r.n.control.links[p.c]
 }
 
 func (r *rig) stats() Stats {
@@ -179,16 +187,28 @@ func (r *rig) dial(loop int) *peer { return r.dialAs(loop, wire.LinkEdge, "node-
 
 func (r *rig) dialAs(loop int, kind wire.LinkKind, nodeID string) *peer {
 	r.t.Helper()
+	return r.dialFrom(loop, kind, nodeID, "")
+}
+
+// dialFrom is dialAs of a node of a domain.
+func (r *rig) dialFrom(loop int, kind wire.LinkKind, nodeID, domain string) *peer {
+	r.t.Helper()
 	p := r.connect(loop)
-	p.negotiate(kind, nodeID)
+	p.negotiateAs(&link.Config{LinkID: "link-" + nodeID, Kind: kind, NodeID: nodeID, Deployment: domain})
 	return p
 }
 
 // negotiate opens a stream and a link on it; what the peer does from then on it does there.
 func (p *peer) negotiate(kind wire.LinkKind, nodeID string) {
 	p.r.t.Helper()
+	p.negotiateAs(&link.Config{LinkID: "link-" + nodeID, Kind: kind, NodeID: nodeID})
+}
+
+func (p *peer) negotiateAs(c *link.Config) {
+	p.r.t.Helper()
 	p.open()
-	m := link.New(&link.Config{Role: link.Dialer, LinkID: "link-" + nodeID, Kind: kind, Version: "3.4.6", NodeID: nodeID, Strict: true, Rand: rand.Reader})
+	c.Role, c.Version, c.Strict, c.Rand = link.Dialer, "3.4.6", true, rand.Reader
+	m := link.New(c)
 	req, err := m.Start(nil)
 	if err != nil {
 		p.r.t.Fatal(err)
@@ -200,7 +220,7 @@ func (p *peer) negotiate(kind wire.LinkKind, nodeID string) {
 	}
 	res := m.Result()
 	p.linkID, p.mac = res.LinkID, nil
-	if kind != wire.LinkPeer {
+	if c.Kind != wire.LinkPeer {
 		p.mac = mac.New(res.Key, res.LinkID)
 	}
 }

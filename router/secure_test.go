@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
@@ -46,7 +47,11 @@ var shared struct {
 }
 
 func sharedSecrets(t testing.TB) *secrets {
-	shared.once.Do(func() { shared.secrets = makeSecrets(t) })
+	shared.once.Do(func() {
+		shared.secrets = makeSecrets(t)
+		made := time.Now()
+		shared.client.Time = func() time.Time { return made } // tests may have clocks of their own
+	})
 	return shared.secrets
 }
 
@@ -202,16 +207,19 @@ func TestMessagesCrossByTLS(t *testing.T) {
 // The time for a negotiation begins with the acceptance of the socket: a handshake that took long leaves less of it.
 // Rules: P-tr-10.
 func TestHandshakeAndNegotiationShareADeadline(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		r := newRig(t, 1, Options{})
-		r.secure = secure
-		r.seconds(9) // the loop's clock is so far ahead of that which the handshake has been measured by
-		p := r.connect(0)
-		r.seconds(2)
-		if p.exchange(); p.shut() != secure {
-			t.Errorf("TLS %v: closed %v two seconds after the handshake, eleven after the acceptance", secure, p.shut())
+	sharedSecrets(t)
+	synctest.Test(t, func(t *testing.T) { // a handshake is timed by the real clock, which stands still here
+		for _, secure := range []bool{false, true} {
+			r := newRig(t, 1, Options{})
+			r.secure = secure
+			r.seconds(9) // the loop's clock is so far ahead of that which the handshake has been measured by
+			p := r.connect(0)
+			r.seconds(2)
+			if p.exchange(); p.shut() != secure {
+				t.Errorf("TLS %v: closed %v two seconds after the handshake, eleven after the acceptance", secure, p.shut())
+			}
 		}
-	}
+	})
 }
 
 // No message is lost while certificates are replaced, and nobody notices who is there.

@@ -71,13 +71,15 @@ type Connection struct {
 type about struct {
 	link, node string // in one piece of memory
 	version    unique.Handle[string]
-	losses     *losses // nil: there were none
+	domain     unique.Handle[string] // of the node
+	losses     *losses               // nil: there were none
 }
 
 func newAbout(r *link.Result) *about {
 	link := cut(r.LinkID)
 	both := link + cut(r.RemoteNode)
-	return &about{link: both[:len(link)], node: both[len(link):], version: unique.Make(cut(r.RemoteVersion))}
+	return &about{link: both[:len(link)], node: both[len(link):], version: unique.Make(cut(r.RemoteVersion)),
+		domain: unique.Make(cut(r.RemoteDeployment))}
 }
 
 // losses are what has died of or for a connection. Made with the first.

@@ -308,7 +308,7 @@ func TestNodeThatStopsAnswersQuestions(t *testing.T) {
 // A loop that does not run is told of by readiness, at once.
 func TestNodeWithALateLoopIsNotReady(t *testing.T) {
 	r := newRig(t, 2, Options{})
-	r.loops[0].RunTick(time.Now())
+	r.loops[0].RunTick(time.Now().Add(hang))
 	if err := r.n.Ready(); err != nil {
 		t.Error(err)
 	}

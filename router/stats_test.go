@@ -53,7 +53,7 @@ func TestStatsAreReadWhileTrafficFlows(t *testing.T) {
 func TestStatsOfLoopsThatStandStill(t *testing.T) {
 	r := newRig(t, 2, Options{})
 	now := time.Now()
-	r.loops[0].RunTick(now)
+	r.loops[0].RunTick(now.Add(hang))
 	r.loops[1].RunTick(now.Add(-time.Minute))
 	if s := r.n.Stats(); s.Late != 1 {
 		t.Errorf("%d loops are late, want 1", s.Late)

@@ -19,7 +19,8 @@ import (
 type twins struct {
 	made atomic.Uint32 // how many there have been
 	up   atomic.Int32  // of these, how many are up: of one alone nothing is remembered,
-	last atomic.Int64  // but for a while after the end of another one: when the last has ended, as of Node.made
+	last atomic.Int64  // but for a while after the end of another one: when the last has ended, as of Node.made,
+	next atomic.Int64  // and before another one may come, which would bring what is under way: until when that is, as of Node.made
 	till atomic.Int64  // until when they are ones though nobody has confirmed it by Replaces, as of Node.made; 0: it was
 
 	// seen has, in the set that follows from the fingerprint of a message, 32 bits of that, the number of the link, with seenOut if it has gone
@@ -105,13 +106,14 @@ func (c *Conn) repeats(b []byte, m *wire.Message, h *wire.Header, goes bool) boo
 		return false
 	}
 	now, number, within := time.Since(c.loop.node.made), t.number, returnTime
-	if till := time.Duration(t.till.Load()); till != 0 && now >= till {
-		return false
-	}
 	if goes {
 		number, within = number|seenOut, repeatTime
 	}
-	if t.up.Load() <= 1 { // read before last, which is set before it
+	switch {
+	case t.denied(now):
+		return false
+	case t.up.Load() > 1: // read before last, which is set before it
+	case now >= time.Duration(t.next.Load()):
 		if last := time.Duration(t.last.Load()); last == 0 || now-last >= within {
 			return false
 		}
@@ -155,43 +157,99 @@ func (t *ActiveLink) Replaces(old *ActiveLink) {
 	}
 }
 
-// MayBeReplaced says that until then a link of kind remote that comes up to the same node replaces t, as by Replaces, from its beginning: who
-// would call that hears of the link a moment later. Unless it does, that ends then: nodes may have the same name. Safe for all.
+// MayBeReplaced says that until then a link of kind remote that comes up to the same node replaces t, as by Replaces,
+// from its beginning: who would call that hears of the link a moment later. Unless it does, that ends then: nodes may
+// have the same name. Until then 40 KiB note what goes over t and comes by it, which the other link may bring once
+// more; a time that is over gives them back. Safe for all.
 func (t *ActiveLink) MayBeReplaced(until time.Time) {
 	x := &t.conn.loop.node.control
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	t.replaceable = until
+	if !t.known() || x.links[t.conn] != t {
+		return
+	}
+	now := time.Since(t.conn.loop.node.made)
+	w := t.conn.twin.Load()
+	switch over := now >= t.next(); {
+	case !over && (w == nil || w.denied(now)):
+		t.begin()
+	case !over:
+		w.waits(t)
+	case w != nil && w.up.Load() == 1 && w.forgets(now):
+		t.conn.twin.Store(nil)
+	}
+}
+
+// known reports whether t is one of those that replace one another without a word: of kind remote, to a node that
+// says who it is.
+func (t *ActiveLink) known() bool { return t.Node != "" && t.LinkID != "" && t.Kind == table.Remote }
+
+// next is until when another link may come in the place of t, as of Node.made.
+func (t *ActiveLink) next() time.Duration { return t.replaceable.Sub(t.conn.loop.node.made) }
+
+// begin makes t the first of new twins, and no more one of others. Under mu, of a link that is up.
+func (t *ActiveLink) begin() {
+	t.quit()
+	x := new(twins)
+	x.waits(t)
+	x.add(t.conn)
+}
+
+// quit makes t no more one of its twins. Under mu, of a link that is up, and gets other twins at once.
+func (t *ActiveLink) quit() {
+	if w := t.conn.twin.Load(); w != nil {
+		w.up.Add(-1)
+	}
+}
+
+// waits notes that t, one of them, may be replaced. Under mu.
+func (x *twins) waits(t *ActiveLink) { x.next.Store(max(x.next.Load(), int64(t.next()))) }
+
+// denied reports whether those that are up are none, since nobody has confirmed it in time. Safe for all.
+func (x *twins) denied(now time.Duration) bool {
+	till := time.Duration(x.till.Load())
+	return till != 0 && now >= till && x.up.Load() > 1
+}
+
+// forgets reports whether what has gone over one that has ended can come back no more. Safe for all.
+func (x *twins) forgets(now time.Duration) bool {
+	last := time.Duration(x.last.Load())
+	return last == 0 || now-last >= returnTime
 }
 
 // join has t, which has come up, replace the youngest link to the same node that may be replaced. Under mu.
 func (x *control) join(t *ActiveLink) {
-	if t.Node == "" || t.LinkID == "" || t.Kind != table.Remote {
+	if !t.known() {
 		return
 	}
 	var old *ActiveLink
 	now := time.Now()
 	for _, l := range x.links {
-		if l != t && l.Node == t.Node && l.Kind == t.Kind && now.Before(l.replaceable) && (old == nil || l.Conn > old.Conn) {
+		if l != t && l.SameNode(t) && l.Kind == t.Kind && now.Before(l.replaceable) && (old == nil || l.Conn > old.Conn) {
 			old = l
 		}
 	}
 	if old != nil {
-		x.replace(old, t, old.replaceable.Sub(t.conn.loop.node.made))
+		x.replace(old, t, old.next())
 	}
 }
 
 // replace makes twins of two links, till then if nobody confirms it, or 0. Under mu.
 func (x *control) replace(old, t *ActiveLink, till time.Duration) {
-	if t == old || x.links[t.conn] != t || x.links[old.conn] != old || t.conn.twin.Load() != nil {
+	now := time.Since(t.conn.loop.node.made)
+	w := t.conn.twin.Load()
+	if t == old || x.links[t.conn] != t || x.links[old.conn] != old || w != nil && w.up.Load() > 1 && !w.denied(now) {
 		return
 	}
-	if old.conn.twin.Load() == nil {
-		new(twins).add(old.conn)
+	if v := old.conn.twin.Load(); v == nil || v.denied(now) {
+		old.begin()
 	}
 	n := old.conn.twin.Load().twins
 	if n.up.Load() == 1 { // else others of them are known to be twins
 		n.till.Store(int64(till))
 	}
+	t.quit()
+	n.waits(t)
 	n.add(t.conn)
 }

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ func startWays(t *testing.T, o Options) (*Node, []way) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	o.Listen = []string{"127.0.0.1:0", "ws://127.0.0.1:0/", "unix://" + path}
+	o.NegotiationTimeout, o.KeepaliveTime = cmp.Or(o.NegotiationTimeout, hang), cmp.Or(o.KeepaliveTime, -1) // as startAt
 	n, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +58,7 @@ type valve struct {
 	chunk int  // that a read takes at most
 	left  int  // bytes that may be read
 	open  bool // whatever left says
+	in    bool // a read has begun
 	read  int  // bytes
 	over  bool
 }
@@ -70,10 +73,12 @@ func (v *valve) Read(p []byte) (int, error) {
 	if !v.open && v.left > 0 {
 		n = min(n, v.left)
 	}
+	v.in = true
 	v.mu.Unlock()
 	n, err := v.Conn.Read(p[:n])
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.in = false
 	v.left -= n
 	v.read += n
 	if err != nil {
@@ -81,6 +86,16 @@ func (v *valve) Read(p []byte) (int, error) {
 	}
 	v.some.Broadcast()
 	return n, err
+}
+
+// reads waits until a read has begun, which a valve that is shut does not hold up.
+func (v *valve) reads(t *testing.T) {
+	t.Helper()
+	until(t, "it reads", func() bool {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		return v.in
+	})
 }
 
 // taken is how many bytes were read.
@@ -137,6 +152,7 @@ func (w *way) join(t *testing.T, chunk int) *taker {
 	p := &taker{valve: &valve{chunk: chunk, open: true}}
 	p.valve.some.L = &p.valve.mu
 	o := w.o
+	o.Setup = -1 // however long the machine takes
 	o.DialContext = func(ctx context.Context, addr string) (net.Conn, error) {
 		c, err := uplink.DialSocket(ctx, addr)
 		p.valve.Conn = c
@@ -262,16 +278,16 @@ func TestReceiversThatStopInAllWays(t *testing.T) {
 func TestReceiversInAllWaysThatReadAboveTheFloorLoseNothing(t *testing.T) {
 	t.Parallel() // beside those that wait
 	var fault string
-	for range 3 { // what the kernel's threads delay on a busy machine is no fault
-		if fault = readAboveTheFloorInAllWays(t); fault == "" {
+	for _, pause := range lookPauses { // what the kernel's threads delay on a busy machine is no fault
+		if fault = readAboveTheFloorInAllWays(t, pause); fault == "" {
 			return
 		}
 		t.Log(fault)
 	}
-	t.Error("three times of three")
+	t.Error("each time")
 }
 
-func readAboveTheFloorInAllWays(t *testing.T) (fault string) {
+func readAboveTheFloorInAllWays(t *testing.T, pause time.Duration) (fault string) {
 	const rate = 2 * DefaultStallRate
 	fast, total := 10<<20, 13<<20
 	if long {
@@ -329,6 +345,7 @@ func readAboveTheFloorInAllWays(t *testing.T) (fault string) {
 			}
 			left = left || !done()
 		}
+		time.Sleep(pause)
 		l.passLook()
 		if s := n.Stats(); s.Stalled != 0 || s.Dropped[ReasonStalled] != 0 {
 			return fmt.Sprintf("after %v: stalled %d, dropped %v", passed, s.Stalled, s.Dropped)
@@ -359,7 +376,7 @@ func TestListenersOfAnyKindAreNamedByTheirPlace(t *testing.T) {
 		if !errors.As(err, &le) || le.Index != tc.index || le.Addr != tc.listen[tc.index] {
 			t.Errorf("%d: err = %v", i, err)
 		}
-		if now := descriptors(t); now != before {
+		if now := descriptors(t); now > before {
 			t.Errorf("%d: %d descriptors, before %d", i, now, before)
 		}
 	}

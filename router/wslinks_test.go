@@ -62,13 +62,13 @@ func (a *app) accept() {
 
 // answering listens and gives each connection, one after the other, the same answer to its request, which goes to seen.
 // ACCEPT stands for what fits the request's key: then, and after no answer, it says nothing more until the other end goes.
-func answering(t *testing.T, answer string) (addr string, seen chan *http.Request) {
+func answering(t *testing.T, answer string) (addr string, seen *said[*http.Request]) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen = make(chan *http.Request, 1000)
+	seen = new(said[*http.Request])
 	done := make(chan struct{})
 	t.Cleanup(func() { _ = ln.Close(); <-done })
 	go func() {
@@ -79,7 +79,7 @@ func answering(t *testing.T, answer string) (addr string, seen chan *http.Reques
 				return
 			}
 			if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
-				seen <- r
+				seen.say(r)
 				key := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 				_, _ = io.WriteString(c, strings.Replace(answer, "ACCEPT", base64.StdEncoding.EncodeToString(key[:]), 1))
 			}
@@ -117,8 +117,8 @@ func TestServersThatOpenNoWebSocketAreAskedAgain(t *testing.T) {
 			if d.Close(); strings.Count(log.String(), "cannot be opened") != 1 || strings.Contains(log.String(), "sesame") {
 				t.Errorf("logged:\n%s", log)
 			}
-			if r := <-seen; r.URL.String() != "/slim?x=1" || r.Host != addr || len(seen) < 2 {
-				t.Errorf("asked for %v of %s, %d times", r.URL, r.Host, len(seen)+1)
+			if r := seen.next(t, "it is asked"); r.URL.String() != "/slim?x=1" || r.Host != addr || seen.len() < 2 {
+				t.Errorf("asked for %v of %s, %d times", r.URL, r.Host, seen.len()+1)
 			}
 			if s := n.Stats(); len(s.Refused) != 0 {
 				t.Errorf("counted as those who come: %v", s.Refused)
@@ -143,7 +143,7 @@ func TestServersThatSayNothing(t *testing.T) {
 	addr, seen := answering(t, "")
 	n := startAt(t, Options{Listen: []string{"127.0.0.1:0"}, NegotiationTimeout: time.Hour})
 	d = dialWays[1].dial(t, n, addr, nil)
-	<-seen
+	seen.next(t, "it is asked")
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	if err := n.Shutdown(ctx); err != nil {
@@ -176,9 +176,7 @@ func TestConnectTimeoutOfAWebSocketIsForAllOfIt(t *testing.T) {
 	until(t, "the log tells of both", func() bool {
 		return strings.Contains(log.String(), "no answer to the WebSocket handshake in time") && strings.Contains(log.String(), "TLS")
 	})
-	if len(seen) == 0 {
-		t.Error("nothing was asked")
-	}
+	seen.next(t, "it was asked")
 	d := &Dialer{link: Link{Call: transport.Call{WebSocket: true, AnswerTimeout: time.Hour}}}
 	if c := d.call(time.Now(), ""); c.AnswerTimeout != time.Hour {
 		t.Errorf("without a limit: %v", c.AnswerTimeout)

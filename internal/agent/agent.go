@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,6 +25,7 @@ type Node interface {
 	Held(wire.Name) (t wire.NameText, yes bool)
 	Links() []router.LinkStatus
 	Routes(holders int, f func(*router.Route) bool)
+	Stats() router.Stats
 	Watch(*router.Watch) []*router.ActiveLink
 }
 
@@ -46,6 +48,8 @@ type Options struct {
 	// Silent has Close end without a word, as upstream's node does.
 	Silent bool
 	Log    *slog.Logger
+
+	goodbye time.Duration // for the answer to the end of a registration; 0: deregisterLimit. For tests
 }
 
 // Plane is a control plane.
@@ -64,6 +68,9 @@ type Plane struct {
 	Ping, PingTimeout time.Duration
 	// Quiet is how long a control plane may say nothing, at first, that has ordered something; 0: 5 min.
 	Quiet time.Duration
+	// First is how long one that had ordered something may order nothing after a registration, and half as long again
+	// at most; 0: 5 s.
+	First time.Duration
 	// Backoff is the pause before the attempt that follows so many in a row that have failed, from 1 on. nil: 2 s.
 	Backoff func(failed int) time.Duration
 }
@@ -79,15 +86,19 @@ type Server struct {
 
 // Times of the protocol (P-ctl-2), and our own.
 const (
-	registerTimeout = 10 * time.Second // for the answer to the first registration
-	deregisterLimit = 2 * time.Second  // for the answer to the end of one
+	deregisterLimit = 2 * time.Second // for the answer to the end of one
 	connectTimeout  = 30 * time.Second
 	defaultBackoff  = 2 * time.Second
 	pingTime        = 60 * time.Second
 	pingTimeout     = 20 * time.Second
 	quietTime       = 5 * time.Minute
+	firstTime       = 5 * time.Second        // and half of it, and what follows, are less than grace
+	anewPause       = 500 * time.Millisecond // at most, before a node registers once more
 	longestQuiet    = 24 * time.Hour
 )
+
+// registerTimeout is the time for the answer to the first registration. Tests lengthen it.
+var registerTimeout = 10 * time.Second
 
 // Agent is a running agent. Its methods are safe for all.
 type Agent struct {
@@ -139,7 +150,7 @@ const target = "slim_controller::service"
 func (a *Agent) Close(ctx context.Context) {
 	a.once.Do(func() {
 		if !a.opt.Silent {
-			limit, cancel := context.WithTimeout(ctx, deregisterLimit)
+			limit, cancel := context.WithTimeout(ctx, cmp.Or(a.opt.goodbye, deregisterLimit))
 			var all sync.WaitGroup
 			for _, p := range a.planes {
 				all.Go(func() { p.deregister(limit) })

@@ -123,6 +123,18 @@ func (d *desk) linkChanged(l *router.ActiveLink, up bool) {
 	}
 }
 
+// dialledSince reports whether a link has come up since the last registration with a control plane was sent which
+// another node has dialled.
+func (d *desk) dialledSince(p *plane) bool {
+	since := d.orderOf(p).asked
+	for l, x := range d.up {
+		if l.Kind == table.Remote && !l.Dials && x.since.After(since) {
+			return true
+		}
+	}
+	return false
+}
+
 // orderOf returns the order of an origin, which may be empty.
 func (d *desk) orderOf(origin any) *order {
 	o := d.orders[origin]
@@ -170,8 +182,8 @@ func (d *desk) reconcile(now time.Time) (next time.Time) {
 	for _, o := range d.orders {
 		soonest(o.expire(now))
 	}
-	d.foresee(now)
 	soonest(d.carry(now))
+	soonest(d.foresee(now)) // of what carry leaves over, too
 	want := d.wanted()
 	for id, l := range d.dialled {
 		if w := want[id]; w == nil || !w.same(l.want) {
@@ -210,7 +222,6 @@ func (d *desk) close(id string) {
 const (
 	firstPause = time.Second
 	lastPause  = 30 * time.Second
-	settled    = 10 * time.Second // a link that was up for so long begins anew
 )
 
 // dial sees to it that a link is dialled, and returns when to look at it again; zero: when it says something.
@@ -260,7 +271,9 @@ func (d *desk) registers(ctx context.Context, origin any, limit time.Duration) {
 	d.post(func(d *desk) {
 		defer close(done)
 		now := time.Now()
-		d.orderOf(origin).registers(now.Add(limit + grace))
+		o := d.orderOf(origin)
+		o.asked = now
+		o.registers(now.Add(limit + grace))
 		d.foresee(now)
 	})
 	select {
@@ -270,8 +283,8 @@ func (d *desk) registers(ctx context.Context, origin any, limit time.Duration) {
 }
 
 // foresee tells the node which links another one may come in the place of: the other end may send over both as soon as
-// that is up.
-func (d *desk) foresee(now time.Time) {
+// that is up. It returns when the first of them may no more.
+func (d *desk) foresee(now time.Time) (next time.Time) {
 	links := d.byID()
 	mark := func(id string, until time.Time) {
 		if x := links[id]; x != nil && x.replaceable.Before(until) && now.Before(until) {
@@ -287,6 +300,17 @@ func (d *desk) foresee(now time.Time) {
 			mark(id, l.until)
 		}
 	}
+	for _, x := range d.up {
+		switch {
+		case x.replaceable.IsZero():
+		case !now.Before(x.replaceable): // the node need remember nothing for it any more
+			x.replaceable = time.Time{}
+			x.MayBeReplaced(time.Time{})
+		case next.IsZero() || x.replaceable.Before(next):
+			next = x.replaceable
+		}
+	}
+	return next
 }
 
 // ready is how long a link has been up to which the routes of another one move before that is closed, if no order has named routes
@@ -344,7 +368,7 @@ func (d *desk) successor(o *order, id string, was *Wanted) (best *active) {
 		w := o.links[x.LinkID]
 		switch {
 		case old != nil && x.Conn < old.Conn:
-		case old != nil && old.Node != "" && old.Node == x.Node,
+		case old != nil && old.SameNode(x.ActiveLink),
 			w != nil && was != nil && w.Endpoint == was.Endpoint:
 			if best == nil || x.Conn > best.Conn {
 				best = x

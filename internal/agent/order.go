@@ -18,8 +18,8 @@ const (
 )
 
 // grace is how long after a registration links and routes of before stay that the control plane does not name any more: in that
-// time the other nodes come back to it, and their links are ordered anew (P-ctl-9).
-const grace = 15 * time.Second
+// time the other nodes come back to it, and their links are ordered anew (P-ctl-9). Tests lengthen it.
+var grace = 15 * time.Second
 
 // carryLimit is how long a route stays that has moved to another link without being ordered there: longer than control planes
 // take from one look at everything to the next, 60 s.
@@ -33,6 +33,7 @@ type order struct {
 	links  map[string]*Wanted
 	routes map[string]routes // by link id
 
+	asked time.Time // when the last registration was sent
 	// since is the last registration with the control plane. Until since+grace the links of before stay that were ordered then, with
 	// their routes: of either end, by link id.
 	since  time.Time

@@ -175,7 +175,7 @@ func (refuses) Changed() <-chan struct{} { return nil }
 func TestHowCallersAreRefused(t *testing.T) {
 	for denied, want := range map[int]codes.Code{http.StatusUnauthorized: codes.Unauthenticated, http.StatusForbidden: codes.PermissionDenied,
 		http.StatusServiceUnavailable: codes.Unavailable} {
-		g := auth.NewGuard(refuses{status: denied}, auth.GuardOptions{})
+		g := auth.NewGuard(refuses{status: denied}, auth.GuardOptions{Timeout: limit})
 		if got := status.Code(judge(t.Context(), g)); got != want {
 			t.Errorf("%d: %v, want %v", denied, got, want)
 		}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -38,6 +40,8 @@ type plane struct {
 
 	// Of the goroutine of run:
 	unanswered int           // registrations that were not answered in time
+	ordered    bool          // something was, by the last that was ordered
+	anew       bool          // the last stream on which the node was registered was ended for want of a first order
 	longest    time.Duration // between two orders, while there was something that they ordered
 
 	mu      sync.Mutex
@@ -75,14 +79,7 @@ func (p *plane) run() {
 		p.mu.Lock()
 		p.now.Failure, p.now.Failed = err.Error(), time.Now()
 		p.mu.Unlock()
-		if p.tries.ended(err, time.Since(began)) {
-			p.log.Warn("control plane is not reached: it is tried again, and messages go on as before", "error", err)
-		}
-		pause := defaultBackoff
-		if p.opt.Backoff != nil {
-			pause = p.opt.Backoff(p.tries.failed)
-		}
-		t := time.NewTimer(pause)
+		t := time.NewTimer(p.pause(err, time.Since(began)))
 		select {
 		case <-t.C:
 		case <-p.agent.ctx.Done():
@@ -92,12 +89,37 @@ func (p *plane) run() {
 	}
 }
 
+// pause is how long after an attempt that has taken so long the next one follows: not quite as long for all nodes,
+// which may have lost the control plane at the same moment (P-ctl-12).
+func (p *plane) pause(err error, took time.Duration) time.Duration {
+	var f *forgotten
+	first := errors.As(err, &f) && f.first
+	if first {
+		p.log.Warn("control plane is registered with once more, and messages go on as before", "error", err)
+		p.tries = attempts{}
+	} else if p.tries.ended(err, took) {
+		p.log.Warn("control plane is not reached: it is tried again, and messages go on as before", "error", err)
+	}
+	pause := defaultBackoff
+	if p.opt.Backoff != nil {
+		pause = p.opt.Backoff(max(p.tries.failed, 1))
+	}
+	if first {
+		pause = min(pause, anewPause)
+	}
+	more := rand.N(min(max(pause, 0), time.Hour)/8 + 1)
+	return min(pause, math.MaxInt64-more) + more
+}
+
 // attempts are those to reach a control plane, as far as what follows from them.
 type attempts struct {
 	failed    int    // in a row
 	last      string // why, as it was said
 	connected bool   // that was said, and the node was not registered since
 }
+
+// settled is how long an attempt has to have lasted for what follows to begin anew. Tests lengthen it.
+var settled = 10 * time.Second
 
 // ended notes one that has taken so long, and reports whether why is to be said: the same is said once.
 func (a *attempts) ended(why error, took time.Duration) bool {
@@ -145,11 +167,13 @@ func (p *plane) attempt() error {
 	p.tries.connected = true
 	p.log.Log(ctx, level, "connected to control plane") // upstream's text: scripts wait for it
 	p.becomes("registering")
-	early, err := p.register(ctx, cancel, s)
+	w := &attention{plane: p, cancel: cancel}
+	defer w.end()
+	early, err := p.register(ctx, cancel, s, w)
 	if err != nil {
 		return err
 	}
-	return p.registered(ctx, cancel, s, early)
+	return p.registered(ctx, s, w, early)
 }
 
 // client makes the connection that the one stream of an attempt goes over. failed hears of why it cannot connect.
@@ -190,7 +214,7 @@ func (p *plane) open(ctx context.Context, conn *grpc.ClientConn) (grpc.ClientStr
 func patience(unanswered int) time.Duration { return registerTimeout << min(unanswered, 3) }
 
 // register sends the registration and waits for its answer. early are the commands that came before it.
-func (p *plane) register(ctx context.Context, cancel func(), s *stream) (early []*controllerpb.ControlMessage, err error) {
+func (p *plane) register(ctx context.Context, cancel func(), s *stream, w *attention) (early []*controllerpb.ControlMessage, err error) {
 	r, err := p.request(ctx)
 	if err != nil {
 		return nil, err
@@ -228,6 +252,7 @@ func (p *plane) register(ctx context.Context, cancel func(), s *stream) (early [
 			p.log.Warn("the answer to the registration has links or routes that make no sense: they are ignored", "number", n)
 		}
 		p.agent.desk.post(func(d *desk) { d.orderOf(p).registered(first, time.Now()) })
+		w.answered(len(first.links)+len(first.routes) > 0)
 		return early, nil
 	}
 }
@@ -266,7 +291,7 @@ func (p *plane) request(ctx context.Context) (*controllerpb.RegisterNodeRequest,
 }
 
 // registered is the life of a stream after the registration.
-func (p *plane) registered(ctx context.Context, cancel func(), s *stream, early []*controllerpb.ControlMessage) error {
+func (p *plane) registered(ctx context.Context, s *stream, w *attention, early []*controllerpb.ControlMessage) error {
 	p.mu.Lock()
 	p.now.State, p.now.Since = "registered", time.Now()
 	p.now.Registrations++
@@ -291,8 +316,6 @@ func (p *plane) registered(ctx context.Context, cancel func(), s *stream, early 
 	sent := make(chan error, 1)
 	go func() { sent <- p.write(ctx, s) }()
 	var err error
-	w := &attention{plane: p, cancel: cancel}
-	defer w.end()
 	for _, m := range early {
 		w.ordered(m)
 		if err = s.take(m); err != nil {
@@ -301,6 +324,11 @@ func (p *plane) registered(ctx context.Context, cancel func(), s *stream, early 
 	}
 	if err == nil {
 		err = p.receive(s, w)
+	}
+	f := w.forgotten()
+	p.anew = f != nil && f.first
+	if f != nil {
+		err = f
 	}
 	stop()
 	if e := <-sent; errors.Is(e, errLeft) {
@@ -314,9 +342,6 @@ func (p *plane) receive(s *stream, w *attention) error {
 	for {
 		m := &controllerpb.ControlMessage{}
 		if err := s.channel.RecvMsg(m); err != nil {
-			if forgotten := w.forgotten(); forgotten != nil {
-				return forgotten
-			}
 			return fmt.Errorf("the stream has ended: %w", explained(err))
 		}
 		w.ordered(m)
@@ -397,10 +422,16 @@ func (p *plane) deregister(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
+	const noted = "control plane has taken note that the node goes"
 	select {
 	case <-done:
-		p.log.Info("control plane has taken note that the node goes")
-	case <-s.channel.Context().Done():
+		p.log.Info(noted)
+	case <-s.channel.Context().Done(): // by an answer, too
+		select {
+		case <-done:
+			p.log.Info(noted)
+		default:
+		}
 	case <-ctx.Done():
 		p.log.Warn("control plane does not answer that the node goes: it will find out")
 	}

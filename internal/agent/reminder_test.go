@@ -87,7 +87,7 @@ func TestReminderWaitsForTheEndOfTheOldLink(t *testing.T) {
 		if w.ID == "old" {
 			addr = line.Listen
 		}
-		l := router.Link{Endpoint: w.Endpoint, Kind: table.Remote, Connect: func(context.Context) (net.Conn, error) { return net.Dial("tcp", addr) }}
+		l := router.Link{Endpoint: w.Endpoint, Kind: table.Remote, CloseTimeout: limit, Connect: func(context.Context) (net.Conn, error) { return net.Dial("tcp", addr) }}
 		l.Call.Scheme, l.Call.Authority = "http", addr
 		return l, nil
 	}}, p.ln.Addr().String())
@@ -98,8 +98,7 @@ func TestReminderWaitsForTheEndOfTheOldLink(t *testing.T) {
 	line.Stall()
 	x.order(t, "2", []*controllerpb.Connection{wantLink("new", endpoint)}, []*controllerpb.Route{wantRoute("new", alice)})
 	looked := func(now time.Time) (waits, told int) {
-		done := make(chan struct{})
-		a.desk.post(func(d *desk) {
+		onDesk(a, func(d *desk) {
 			d.remind(now)
 			for _, r := range d.reminders {
 				if r.old != nil {
@@ -108,9 +107,7 @@ func TestReminderWaitsForTheEndOfTheOldLink(t *testing.T) {
 					told++
 				}
 			}
-			close(done)
 		})
-		<-done
 		return waits, told
 	}
 	until(t, "the old link is closed", func() bool {
@@ -132,25 +129,30 @@ func TestLinksAreReplaceableBeforeARegistration(t *testing.T) {
 	n, far := startNode(t, "near"), startNode(t, "far")
 	a := startAgent(t, n, Options{}, p.ln.Addr().String())
 	until := func() (at time.Time) {
-		done := make(chan struct{})
-		a.desk.post(func(d *desk) {
-			defer close(done)
+		onDesk(a, func(d *desk) {
 			if x := d.newest("l"); x != nil {
 				at = x.replaceable
 			}
 		})
-		<-done
 		return at
 	}
 	x := p.registered(nil, nil)
 	x.order(t, "1", []*controllerpb.Connection{wantLink("l", far.About().Listeners[0])}, nil)
-	first := until()
+	first, before := until(), time.Now()
 	close(x.done)
 	x, m := p.next()
 	second := until()
-	if at := time.Now().Add(grace); !second.After(first) || second.Before(at) {
+	if at := before.Add(registerTimeout + grace); !second.After(first) || second.Before(at) {
 		t.Errorf("when the control plane has the request a link may be replaced until %v, before that until %v, want %v or later", second, first, at)
 	}
+	onDesk(a, func(d *desk) {
+		if next := d.foresee(second.Add(-1)); !next.Equal(second) {
+			t.Errorf("a link that may be replaced until %v is looked after at %v", second, next)
+		}
+		if next, x := d.foresee(second), d.newest("l"); !next.IsZero() || x == nil || !x.replaceable.IsZero() {
+			t.Errorf("a link may be replaced when that time is over; next look at %v", next)
+		}
+	})
 	x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeResponse{
 		RegisterNodeResponse: &controllerpb.RegisterNodeResponse{OriginalMessageId: m.GetMessageId(), Success: true}}}
 }

@@ -36,9 +36,9 @@ func costName(i int) wire.NameText {
 }
 
 // A name learned takes little more memory than one that is subscribed, among nodes that relay and among those that do not, and also
-// where several peers offer it. Both are read in one process, and there is nothing random in it.
+// where several peers offer it. Both are read in one process.
 func TestWhatANameTakes(t *testing.T) {
-	const names = 15_000 // maps are filled as they are on average
+	const names = 20_000 // so many that maps, whose seeds are random, have as many tables each time
 	held := table.New[end]()
 	app := &end{"app"}
 	before := heap()

@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -26,6 +28,11 @@ type owed struct {
 
 func newRust(n *node) *rust {
 	return &rust{n, map[uint64]bool{}, map[wire.Name]uint64{}, map[*conn]map[key]wire.NameText{}, map[uint64]*owed{}}
+}
+
+// inOrder is an order of subscriptions: a history is the same each time.
+func inOrder(a, b key) int {
+	return cmp.Or(slices.Compare(a.name.C[:], b.name.C[:]), cmp.Compare(a.name.Hi, b.name.Hi), cmp.Compare(a.name.Lo, b.name.Lo), cmp.Compare(a.id, b.id))
 }
 
 func (r *rust) peers() (ps []*conn) {
@@ -58,14 +65,15 @@ func (r *rust) last(c *conn, n wire.Name) bool {
 func (r *rust) join(c *conn) {
 	ids := map[wire.Name]key{}
 	text := map[wire.Name]wire.NameText{}
-	for o, rs := range r.records {
-		for k, nt := range rs {
+	for _, o := range slices.Concat(r.at.apps, r.peers()) {
+		for _, k := range slices.SortedFunc(maps.Keys(r.records[o]), inOrder) {
 			if o != c && (r.at.relay || o.far == nil) {
-				ids[k.name], text[k.name] = k, nt
+				ids[k.name], text[k.name] = k, r.records[o][k]
 			}
 		}
 	}
-	for n, k := range ids {
+	for _, k := range slices.SortedFunc(maps.Values(ids), inOrder) {
+		n := k.name
 		r.seen[k.id], r.told[n] = true, k.id
 		c.far.send(message{tell: Tell{Name: text[n], ID: k.id, TTL: r.ttl()}})
 	}
@@ -89,12 +97,11 @@ func (c *conn) send(m message) {
 }
 
 func (r *rust) leave(c *conn) {
-	lost := map[wire.Name]wire.NameText{}
-	for k, nt := range r.records[c] {
-		lost[k.name] = nt
-	}
+	records := r.records[c]
 	delete(r.records, c)
-	for n, nt := range lost {
+	lost := slices.SortedFunc(maps.Keys(records), inOrder)
+	for _, k := range slices.CompactFunc(lost, func(a, b key) bool { return a.name == b.name }) {
+		n, nt := k.name, records[k]
 		id, ok := r.told[n]
 		if len(r.holders(n)) > 0 || !ok {
 			continue
@@ -105,8 +112,8 @@ func (r *rust) leave(c *conn) {
 			p.far.send(message{tell: Tell{Name: nt, ID: id, TTL: r.ttl(), Withdraw: true}})
 		}
 	}
-	for id, o := range r.owed { // whoever owes an answer there has gone: upstream waits for five seconds
-		if o.left > 0 {
+	for _, id := range slices.Sorted(maps.Keys(r.owed)) { // whoever owes an answer there has gone: upstream waits for five seconds
+		if o := r.owed[id]; o.left > 0 {
 			delete(r.owed, id)
 			r.ack(o.to, id)
 		}

@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"cmp"
 	"io"
 	"net"
 	"sync/atomic"
@@ -18,9 +19,11 @@ func TestLackOfDescriptorsIsSaidOnceAMinute(t *testing.T) {
 	}
 }
 
-// listen returns a listener and the goroutine of Accept that serves it; over is closed when that has ended.
+// listen returns a listener and the goroutine of Accept that serves it; over is closed when that has ended. Handshakes
+// have time on a machine that does much else, unless a says how much.
 func (r *rigged) listen(a Acceptance) (ln *Listener, over chan struct{}) {
 	r.t.Helper()
+	a.Timeout, a.Patience = cmp.Or(a.Timeout, 2*hang), cmp.Or(a.Patience, 2*hang)
 	lns, err := Listen(r.t.Context(), []string{"127.0.0.1:0"})
 	if err != nil {
 		r.t.Fatal(err)

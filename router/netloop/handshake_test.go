@@ -40,12 +40,14 @@ func (r *refusals) list() []*HandshakeError {
 // Handshakes that stall are given up at their deadline, and keep nobody else waiting meanwhile.
 func TestHandshakesThatStallEnd(t *testing.T) {
 	t.Parallel() // beside those that wait
-	givesBack(t)
 	r := rig(t, Options{})
 	server, client := serving(t)
 	var said refusals
 	h := &tape{}
-	ln, _ := r.listen(Acceptance{TLS: server, Timeout: 300 * time.Millisecond, Refused: said.add, Handler: func(*Loop) Handler { return h }})
+	var asked atomic.Int32
+	a := Acceptance{TLS: server, Timeout: 300 * time.Millisecond, Refused: said.add, Handler: func(*Loop) Handler { return h },
+		Full: func() bool { asked.Add(1); return false }}
+	ln, _ := r.listen(a)
 	const stalled = 100
 	var peers []net.Conn
 	for i := range stalled {
@@ -57,6 +59,9 @@ func TestHandshakesThatStallEnd(t *testing.T) {
 		}
 		peers = append(peers, c)
 	}
+	eventually(t, "all are taken", func() bool { return asked.Load() == stalled+1 })
+	a.Timeout = 2 * hang // a good one may take long
+	ln.Change(a)
 	good := tls.Client(r.connect(ln), client)
 	if err := good.Handshake(); err != nil {
 		t.Fatalf("beside %d that stall: %v", stalled, err)

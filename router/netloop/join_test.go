@@ -156,7 +156,7 @@ func TestJoinWithTLS(t *testing.T) {
 					first <- err
 				}()
 				h := &tape{}
-				if err := r.e.Join(t.Context(), ours, Joining{Handler: func(*Loop) Handler { return h }, TLS: client}); err != nil {
+				if err := r.e.Join(t.Context(), ours, Joining{Handler: func(*Loop) Handler { return h }, TLS: client, Timeout: 2 * hang}); err != nil {
 					t.Fatal(err)
 				}
 				if err := <-first; err != nil {
@@ -215,7 +215,7 @@ func TestHandshakesOfJoinThatFail(t *testing.T) {
 			ours, theirs := tcpPair(t)
 			done := make(chan struct{})
 			go func() { defer close(done); tc.peer(theirs) }()
-			err := r.e.Join(t.Context(), ours, Joining{TLS: tc.client})
+			err := r.e.Join(t.Context(), ours, Joining{TLS: tc.client, Timeout: 2 * hang})
 			var e *HandshakeError
 			if !errors.As(err, &e) || e.Fault != tc.fault {
 				t.Errorf("error %v, want fault %d", err, tc.fault)

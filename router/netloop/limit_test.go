@@ -28,7 +28,6 @@ func crowded(t *testing.T, withTLS bool) {
 	}
 	if withTLS {
 		a.TLS, _ = serving(t)
-		a.Timeout = 2 * hang
 	}
 	ln, _ := r.listen(a)
 	fmt.Println("at", ln.Addr())

@@ -81,12 +81,10 @@ func TestReadinessWhenADescriptorIsUsedAgain(t *testing.T) {
 	}
 	first.dead = true
 	r.forget(first)
-	_ = unix.Close(fd)
-	again, _ := unix.Dup(a[1])
-	if again != fd {
-		t.Fatalf("descriptor %d is not used again, but %d", fd, again)
+	if err := unix.Dup3(a[1], fd, unix.O_CLOEXEC); err != nil { // its descriptor is used again
+		t.Fatal(err)
 	}
-	second := &Socket{loop: l, fd: again}
+	second := &Socket{loop: l, fd: fd}
 	if err := r.await(second, unix.EPOLLOUT); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +102,7 @@ func TestReadinessWhenADescriptorIsUsedAgain(t *testing.T) {
 		t.Errorf("reported %v, want the second", got)
 	}
 	r.forget(second)
-	_ = unix.Close(again)
+	_ = unix.Close(fd)
 }
 
 // A socket that ends while it waits for the kernel is not kept.

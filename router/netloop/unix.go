@@ -264,19 +264,22 @@ func clearPath(path string) error {
 // lockFolder keeps another process of this program from looking at a socket file, too, and removing the one that is
 // made next. A folder that cannot be locked is used without.
 func lockFolder(dir string) (unlock func()) {
-	const tries, wait = 50, 20 * time.Millisecond // whoever else locks it does so for longer
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return func() {}
 	}
-	for range tries {
+	for range folderTries {
 		if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			break
 		}
-		time.Sleep(wait)
+		time.Sleep(20 * time.Millisecond)
 	}
 	return func() { _ = unix.Close(fd) }
 }
+
+// folderTries is how often a folder is tried to be locked: whoever else locks it for longer is not one of us. Tests
+// change it.
+var folderTries = 50
 
 // unixHint says what to do about a unix socket that cannot be listened on.
 func unixHint(err error) string {
