@@ -14,17 +14,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+	leak.Main(m)
 }
 
 func start(t *testing.T, n *faults.Proxy) *faults.Proxy {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
@@ -22,8 +23,9 @@ func TestAllTransportsCarryTheSame(t *testing.T) {
 	demanding.ClientCAs, demanding.ClientAuth = issuer.Pool(), tls.RequireAndVerifyClientCert
 	path := filepath.Join(t.TempDir(), "node.sock")
 	n, err := router.Start(t.Context(), router.Options{
-		Listen: []string{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "ws://127.0.0.1:0/slim", "wss://127.0.0.1:0", "unix://" + path},
-		TLS:    []*tls.Config{nil, plain, demanding, nil, plain, nil}})
+		NegotiationTimeout: time.Minute, // nobody is turned away for want of a processor
+		Listen:             []string{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "ws://127.0.0.1:0/slim", "wss://127.0.0.1:0", "unix://" + path},
+		TLS:                []*tls.Config{nil, plain, demanding, nil, plain, nil}})
 	if err != nil {
 		t.Fatal(err)
 	}

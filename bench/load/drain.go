@@ -11,20 +11,19 @@ import (
 )
 
 const (
-	stillFor = rescueAfter * 3 / 2
-
-	// DrainQuiet is how long nothing has arrived when the rest is lost; DrainLimit, how long it is awaited at most.
-	DrainQuiet = 2 * time.Second
-	DrainLimit = 10 * time.Second
-	stopLimit  = 2 * time.Second // for a sender that the node keeps waiting, and for the backlog of an open loop
+	stillFor   = rescueAfter * 3 / 2
+	DrainQuiet = 20 * time.Second // of silence, after which the rest is lost: busy machines stand still at times
+	LossQuiet  = 2 * time.Second  // the same where it changes no verdict
+	DrainLimit = time.Minute      // for which the rest is awaited at most
+	stopLimit  = 2 * time.Second  // for a sender that the node keeps waiting, and for the backlog of an open loop
 )
 
-// finish stops the senders, waits for what is still under way, and judges.
-func (t *Traffic) finish(ctx context.Context) error {
+// finish stops the senders, waits for what is still under way, and judges. failed: the measurement has, whatever comes.
+func (t *Traffic) finish(ctx context.Context, failed bool) error {
 	stopped := t.stop()
-	err := t.Rig.Broken()
 	still := t.owed() && time.Duration(Now()-max(t.arrivals().Last, t.begun.At)) > stillFor
-	t.drain(ctx)
+	t.drain(ctx, failed)
+	err := t.Rig.Broken()
 	if !stopped { // what such a sender had left in its buffers is no loss of the node: judged as sent it was not
 		t.Rig.disconnect()
 		<-t.ended
@@ -66,14 +65,17 @@ func (t *Traffic) endedWithin(limit time.Duration) bool {
 }
 
 // drain waits until everything has arrived, or nothing arrives any more.
-func (t *Traffic) drain(ctx context.Context) {
+func (t *Traffic) drain(ctx context.Context, failed bool) {
+	// A message is lost for certain if a later one of its sender has come, but for instances that share theirs.
+	lost := func(f Flow) bool { return !f.Slow && !f.Seen.shared && f.Seen.Seen().Missing > 0 }
 	last, moved := uint64(0), time.Now()
 	_ = process.Until(ctx, 10*time.Millisecond, DrainLimit, func() bool {
 		if n := t.arrivals().Messages; n != last {
 			last, moved = n, time.Now()
 		}
-		v := t.judge()
-		return v.Lost+v.SlowLost == 0 || time.Since(moved) >= DrainQuiet
+		v, quiet := t.judge(), time.Since(moved)
+		certain := failed || v.Lost == 0 || t.Rig.Broken() != nil || slices.ContainsFunc(t.flows, lost)
+		return v.Lost+v.SlowLost == 0 || quiet >= DrainQuiet || certain && quiet >= LossQuiet
 	})
 }
 

@@ -38,7 +38,7 @@ func (t *Target) Gone(ctx context.Context) bool {
 }
 
 // Rig is one node under test, or a mesh of them, with the connections to it. One goroutine uses it; Dial, Open, Addr and Address
-// are safe for all.
+// are safe for all, and so is Broken while no node is replaced.
 type Rig struct {
 	Target Target
 

@@ -235,12 +235,12 @@ func TestPacersDoNotSendEarly(t *testing.T) {
 		early := &punctual{t: t, name: name}
 		s := NewSender(early, StampSize)
 		s.Sleep = p
-		s.Until(Now() + int64(5*time.Millisecond))
+		s.Last(50) // no end of time: it may have come before the loop has begun
 		if err := s.open(t.Context(), constant(1e-5)); err != nil {
 			t.Fatal(err)
 		}
-		if s.Sent() == 0 || s.Sent() != s.Due(s.until.Load()) {
-			t.Errorf("%s: %d sent, %d were due", name, s.Sent(), s.Due(s.until.Load()))
+		if s.Sent() != 50 {
+			t.Errorf("%s: %d sent, want 50", name, s.Sent())
 		}
 	}
 }

@@ -97,7 +97,7 @@ const (
 	countEvery  = time.Millisecond // where the end of a count is awaited
 
 	// StalledFor is how long a node may deliver nothing, although it has messages, until it is said to stand still.
-	StalledFor = 3 * time.Second
+	StalledFor = 30 * time.Second
 )
 
 // NewTraffic prepares traffic that is measured in these phases.
@@ -163,7 +163,7 @@ func (t *Traffic) Run(ctx context.Context) error {
 	start := sync.OnceFunc(func() { t.start(ctx) })
 	if t.Count == 0 { // a count is measured from its first message on
 		start()
-		err = t.hold(ctx, t.Warmup, false)
+		err = t.hold(ctx, t.Warmup, false, false)
 	}
 	if err != nil {
 		t.Rig.Notes = append(t.Rig.Notes, "it ended in the warm-up: rates and costs are of the warm-up, and there are no delays")
@@ -181,7 +181,7 @@ func (t *Traffic) Run(ctx context.Context) error {
 			p.End()
 		}
 	}
-	return cmp.Or(err, t.finish(context.WithoutCancel(ctx)))
+	return cmp.Or(err, t.finish(context.WithoutCancel(ctx), err != nil))
 }
 
 // Last returns the span that was measured last.
@@ -238,7 +238,7 @@ func (t *Traffic) phase(ctx context.Context, i int, d time.Duration, start func(
 	}
 	t.inPhase(cmp.Or(t.Phases[i].Word, Measured))
 	start()
-	err := t.hold(ctx, d, t.Count > 0)
+	err := t.hold(ctx, d, t.Count > 0, true)
 	t.inPhase(WarmUp)
 	span.To = t.mark()
 	if t.Count > 0 && err == nil {
@@ -264,21 +264,21 @@ func (t *Traffic) scheduled(s *Sender, at int64) uint64 {
 	return s.Sent()
 }
 
-// hold waits for d, or if counting for all messages of a fixed count. It ends early when the node or a connection is gone,
-// or when nothing is delivered any more.
-func (t *Traffic) hold(ctx context.Context, d time.Duration, counting bool) error {
+// hold waits for d, or if counting for all messages of a fixed count; if some must come, for the first after d, too. It
+// ends early when the node or a connection is gone, or when nothing is delivered any more.
+func (t *Traffic) hold(ctx context.Context, d time.Duration, counting, some bool) error {
 	every := lookEvery
 	if counting {
 		every, d = countEvery, 1<<62
 	}
 	end := time.Now().Add(d)
-	delivered, moved := uint64(0), time.Now()
-	for {
+	delivered, moved := t.arrivals().Messages, time.Now()
+	for before := delivered; ; {
 		left := time.Until(end)
-		if left <= 0 || counting && t.counted() {
+		if left <= 0 && !(some && delivered == before && t.owed()) || counting && t.counted() {
 			return t.Rig.Broken()
 		}
-		if err := Sleep(ctx, min(left, every)); err != nil {
+		if err := Sleep(ctx, min(cmp.Or(max(left, 0), countEvery), every)); err != nil {
 			return err
 		}
 		if err := t.Rig.Broken(); err != nil {

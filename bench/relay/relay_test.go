@@ -7,16 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+	leak.Main(m)
 }
 
 // start runs a relay until the test ends.

@@ -98,7 +98,7 @@ func callers(ctx context.Context, g *load.Rig, p result.Params) (ms []result.Met
 
 // dial makes the client, through interceptors.
 func (c *calls) dial(through []rpc.ClientInterceptor) {
-	o := rpc.CallOptions{Session: session.SessionOptions{Plain: true}, Timeout: callLimit, Interceptors: through}
+	o := rpc.CallOptions{Session: session.SessionOptions{Plain: true, Retries: repeats}, Timeout: callLimit, Interceptors: through}
 	var names []session.Name
 	for _, n := range c.names {
 		names = append(names, session.MustName(n))
@@ -116,8 +116,8 @@ func (c *calls) hangUp(ctx context.Context) error {
 	return c.client.Close(closing)
 }
 
-// callLimit is how long a call may take.
-const callLimit = 20 * time.Second
+// callLimit is how long a call may take, on a busy machine.
+const callLimit = 30 * time.Second
 
 // keepCalling makes one call after the other: quota, or, if that is 0, until it is stopped.
 func (c *calls) keepCalling(ctx context.Context, _ int, quota uint64) error {

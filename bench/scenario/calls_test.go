@@ -184,7 +184,7 @@ func TestCallsEndWhenNobodyAnswers(t *testing.T) {
 		c := &calls{talk: talk{p: with(func(p *result.Params) { p.Count, p.Replies = 1000, 1 }), rig: new(load.Rig), names: []string{"a/b/c"}}, client: refusing{9 * time.Second}}
 		begun := time.Now()
 		err := c.keepCalling(t.Context(), 0, 1000)
-		if err == nil || !strings.Contains(err.Error(), "no call was answered for 27s") || !errors.Is(err, rpc.Unavailable) || time.Since(begun) > time.Minute {
+		if err == nil || !strings.Contains(err.Error(), "no call was answered for 36s") || !errors.Is(err, rpc.Unavailable) || time.Since(begun) > time.Minute {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
 	})

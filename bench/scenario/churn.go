@@ -38,7 +38,7 @@ func leftover(ctx context.Context, g *load.Rig, before load.Mark) []result.Metri
 		return nil
 	}
 	left, known := 0, true
-	_ = process.Until(ctx, 100*time.Millisecond, 2*time.Second, func() bool { // a node may take a moment to notice that sockets are gone
+	_ = process.Until(ctx, 100*time.Millisecond, 20*time.Second, func() bool { // until the node has noticed
 		var u usage.Usage
 		u, known = g.Usage()
 		left = u.Files - before.Node.Files

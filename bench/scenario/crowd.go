@@ -105,7 +105,7 @@ func storm(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 
 const (
 	companions = 32               // clients that come at a time, where it is not the point that all come at once
-	guestLimit = 10 * time.Second // for a visit, and for a message to a client
+	guestLimit = 20 * time.Second // for a visit, and for a message to a client
 	ghostTime  = 20 * time.Millisecond
 	backOff    = time.Second // of a client that tries again, for each time it has tried
 )

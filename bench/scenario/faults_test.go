@@ -181,10 +181,15 @@ func TestStallBeyondTheEndIsCharged(t *testing.T) {
 		name   string
 		size   int
 		window uint32
-	}{{"messages under way", 100, 0}, {"sender blocked", 16 << 10, 64 << 10}} {
+		stall  time.Duration
+	}{
+		{"messages under way", 100, 0, 1500 * time.Millisecond},
+		{"messages under way for long", 100, 0, 15 * time.Second},
+		{"sender blocked", 16 << 10, 64 << 10, 1500 * time.Millisecond},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
-				const stall = 1500 * time.Millisecond
+				stall := c.stall
 				tg := target(t, &faults.Proxy{Window: c.window, Pause: onceAfter(250, stall)})
 				ms := metrics(t, tg, "p2p", quick(func(p *result.Params) { p.Size, p.Rate, p.Duration = c.size, 500, time.Second }))
 				if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 < stall*3/4 || p90 > stall || p99 < stall*9/10 || p99 > stall*11/10 {
@@ -212,10 +217,56 @@ func TestLostMessagesAreLate(t *testing.T) {
 				if n := proxy.Done(faults.Drop); n < 4 {
 					t.Fatalf("only %d dropped", n)
 				}
-				if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 > load.DrainQuiet || p99 < load.DrainQuiet {
-					t.Errorf("p90 %v, p99 %v; one of 20 was awaited for %v and more", p90, p99, load.DrainQuiet)
+				if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 > load.LossQuiet || p99 < load.LossQuiet {
+					t.Errorf("p90 %v, p99 %v; one of 20 was awaited for %v and more", p90, p99, load.LossQuiet)
 				}
 			})
+		})
+	}
+}
+
+// What is missing behind all that came may only be late: it is awaited for longer, and not for ever.
+func TestLostEndIsAwaited(t *testing.T) {
+	t.Parallel()
+	simulated(t, func(t *testing.T) {
+		began := time.Now()
+		proxy := &faults.Proxy{Fate: func(n uint64) faults.Fate {
+			if n >= 195 {
+				return faults.Drop
+			}
+			return faults.Deliver
+		}}
+		ms := metrics(t, target(t, proxy), "p2p", quick(func(p *result.Params) { p.Rate, p.Duration = 500, 400*time.Millisecond }))
+		if lost := proxy.Done(faults.Drop); lost == 0 || ms["lost"] != float64(lost) {
+			t.Errorf("%v are lost, want %d", ms["lost"], lost)
+		}
+		if took := time.Since(began); took < load.DrainQuiet || took > load.DrainQuiet+5*time.Second {
+			t.Errorf("it took %v, want %v for what is missing", took, load.DrainQuiet)
+		}
+	})
+}
+
+// A node that stands still from before the measurement until after its end is measured until it goes on, and no longer than a
+// stall may take.
+func TestSilenceIsMeasured(t *testing.T) {
+	t.Parallel()
+	for _, stall := range []time.Duration{5 * time.Second, time.Hour} {
+		simulated(t, func(t *testing.T) {
+			began := time.Now()
+			p := quick(func(p *result.Params) { p.Rate, p.Warmup, p.Duration = 500, 100*time.Millisecond, 300*time.Millisecond })
+			r, err := Plan{Targets: []load.Target{target(t, &faults.Proxy{Pause: onceAfter(25, stall)})}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: p}}, Rounds: 1}.Run(t.Context())
+			if took := time.Since(began); took > load.StalledFor+10*time.Second {
+				t.Errorf("a stall of %v takes %v", stall, took)
+			}
+			if stall == time.Hour {
+				if r.Valid {
+					t.Error("it is valid")
+				}
+				return
+			}
+			if m, _ := r.Cases[0].Nodes[0].Metric("delivered"); err != nil || m.Value <= 0 {
+				t.Errorf("delivered %v, %v", m.Value, err)
+			}
 		})
 	}
 }
@@ -289,8 +340,8 @@ func TestStallInTheMidstEndsTheMeasurement(t *testing.T) {
 		if m, ok := r.Cases[0].Nodes[0].Metric("delivered"); !ok || m.Value <= 0 {
 			t.Errorf("what was measured until then is gone: %+v", r.Cases[0].Nodes[0].Metrics)
 		}
-		if took := time.Since(silent); took > load.StalledFor+load.DrainLimit {
-			t.Errorf("it took %v to notice, want %v and at most %v to see what is still to come", took, load.StalledFor, load.DrainLimit)
+		if took := time.Since(silent); took > load.StalledFor+2*load.LossQuiet {
+			t.Errorf("it took %v to notice, want %v and at most %v to see what is still to come", took, load.StalledFor, 2*load.LossQuiet)
 		}
 	})
 }

@@ -55,7 +55,7 @@ func playNode(config string) error {
 	defer stop()
 	s := c.Services["slim/0"]
 	n, err := router.Start(ctx, router.Options{Listen: []string{s.Dataplane.Servers[0].Endpoint}, NodeID: s.ID, Loops: 1,
-		StallTimeout: time.Minute, HoldTimeout: time.Minute})
+		StallTimeout: time.Minute, HoldTimeout: time.Minute, NegotiationTimeout: time.Minute})
 	if err != nil {
 		return err
 	}
@@ -182,29 +182,40 @@ func TestNodeThatComesBackLateOrNever(t *testing.T) {
 		t.Run(again, func(t *testing.T) {
 			t.Parallel()
 			script := `if [ -e "$2.seen" ]; then ` + again + `; fi; : >"$2.seen"; exec "$1" ` + nodeCommand + ` "$2"`
-			g, err := load.NewRig(t.Context(), load.Target{Name: "own", Dialer: client.Dialer{},
-				Command: process.Command{Text: process.Quote("sh", "-c", script, "sh", os.Args[0], "{config}")}})
-			if err != nil {
-				t.Fatal(err)
+			err := comesBack(t, script)
+			for tries := 1; tries < 4 && err != nil && strings.Contains(err.Error(), "ddress already in use"); tries++ {
+				err = comesBack(t, script) // another took the port while the node was away
 			}
-			if err := g.Mesh(t.Context(), 3); err != nil {
-				t.Fatal(err)
-			}
-			p := quick(func(p *result.Params) {
-				p.Nodes, p.Names, p.SetupLimit, p.Duration = 3, 200, time.Minute, 60*time.Millisecond
-				p.Rate = 500 // while the node is away nothing else is looked at
-			})
-			if _, err = joining(t.Context(), g, p); err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
 				t.Errorf("%v, want %q", err, want)
-			}
-			for i, s := range g.Samples {
-				if s.NodeCPU < 0 || s.NodeCPU > 100 || s.RSS == 0 {
-					t.Errorf("sample %d: %+v", i, s)
-				}
-			}
-			if err := g.Close(); err != nil {
-				t.Error(err)
 			}
 		})
 	}
+}
+
+// comesBack measures a mesh of nodes that script starts while the last one is replaced.
+func comesBack(t *testing.T, script string) error {
+	t.Helper()
+	g, err := load.NewRig(t.Context(), load.Target{Name: "own", Dialer: client.Dialer{},
+		Command: process.Command{Text: process.Quote("sh", "-c", script, "sh", os.Args[0], "{config}")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Mesh(t.Context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	p := quick(func(p *result.Params) {
+		p.Nodes, p.Names, p.SetupLimit, p.Duration = 3, 200, time.Minute, 60*time.Millisecond
+		p.Rate = 500 // while the node is away nothing else is looked at
+	})
+	_, failed := joining(t.Context(), g, p)
+	for i, s := range g.Samples {
+		if s.NodeCPU < 0 || s.NodeCPU > 100 || s.RSS == 0 {
+			t.Errorf("sample %d: %+v", i, s)
+		}
+	}
+	if err := g.Close(); err != nil {
+		t.Error(err)
+	}
+	return failed
 }

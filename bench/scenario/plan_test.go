@@ -14,13 +14,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
@@ -46,9 +45,7 @@ func TestMain(m *testing.M) {
 	}
 	// Most that tests make is garbage soon.
 	debug.SetGCPercent(400)
-	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+	leak.Main(m)
 }
 
 // simulated runs f in a bubble: time passes only while there is nothing to do, so that what is measured there is the

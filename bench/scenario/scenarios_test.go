@@ -24,7 +24,8 @@ import (
 func ownNode(t *testing.T) load.Target {
 	t.Helper()
 	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, NodeID: "bench-test",
-		StallTimeout: time.Minute, HoldTimeout: time.Minute}) // nobody is stalled for want of a processor
+		// Nobody is stalled or turned away for want of a processor.
+		StallTimeout: time.Minute, HoldTimeout: time.Minute, NegotiationTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,10 +72,14 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 			if k.kind == "mesh" {
 				own = load.Target{Name: "own", Dialer: client.Dialer{}, Command: process.Command{Text: process.Quote(os.Args[0], nodeCommand) + " {config}"}}
 			}
-			ms := metrics(t, own, k.kind, quick(func(p *result.Params) {
+			p := quick(func(p *result.Params) {
 				p.Duration = 60 * time.Millisecond // that something comes, not how much
 				change(p)
-			}))
+			})
+			ms, cost := metrics(t, own, k.kind, p), "one node: "+result.CostMetric
+			for tries := 1; k.kind == "mesh" && ms[cost] == 0 && tries < 10; tries++ { // a machine may sleep so long
+				ms = metrics(t, own, k.kind, p)
+			}
 			for name := range ms {
 				if err := (result.Condition{Metric: name, Against: "base"}).Known(); err != nil {
 					t.Error(err)
@@ -88,7 +93,7 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 			if _, ok := ms["lost"]; !ok && k.kind != "idle" {
 				t.Errorf("loss is not judged: %v", ms)
 			}
-			if one := ms["one node: "+result.CostMetric]; k.kind == "mesh" && (one <= 0 ||
+			if one := ms[cost]; k.kind == "mesh" && (one <= 0 ||
 				ms[result.CostMetric+", two nodes/one"] != ms[result.CostMetric]/one || ms[result.CostMetric+", to all/one node"] != ms["to all: "+result.CostMetric]/one) {
 				t.Errorf("the ratios are not those of what was measured: %v", ms)
 			}
@@ -374,7 +379,7 @@ func TestRecoveryIsAMessageThatWasSentAfterIt(t *testing.T) {
 			r.Deliver(b)
 			r.Flush()
 		}
-		told := recovery(t.Context(), 10, r.From(0))
+		told := recovery(t.Context(), func() error { return nil }, 10, r.From(0))
 		see(9)
 		time.Sleep(time.Second)
 		if len(told) > 0 {

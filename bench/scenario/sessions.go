@@ -47,7 +47,7 @@ type talk struct {
 func sessions(plain bool) func(context.Context, *load.Rig, result.Params) ([]result.Metric, error) {
 	return func(ctx context.Context, g *load.Rig, p result.Params) (ms []result.Metric, err error) {
 		p.Sessions = max(1, p.Sessions)
-		t := &talk{p: p, rig: g, options: session.SessionOptions{Plain: plain}, delays: load.NewLatency()}
+		t := &talk{p: p, rig: g, options: session.SessionOptions{Plain: plain, Retries: repeats}, delays: load.NewLatency()}
 		defer func() { err = errors.Join(err, t.close(ctx)) }()
 		if err := t.connect(ctx); err != nil {
 			return nil, err
@@ -122,9 +122,10 @@ func (t *talk) close(ctx context.Context) (err error) {
 }
 
 const (
-	closeLimit  = 10 * time.Second
-	arriveLimit = 5 * time.Second // for what is acknowledged to be read
-	mostUnder   = 512             // messages of a session that can be under way
+	closeLimit  = 30 * time.Second
+	arriveLimit = 30 * time.Second // for what is acknowledged to be read
+	mostUnder   = 512              // messages of a session that can be under way
+	repeats     = 30               // of a message, one a second: on a busy machine others may stand still
 )
 
 // meet opens the sessions, several at a time, and invites the members of each one after the other.

@@ -27,8 +27,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
-
-	"go.uber.org/goleak"
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 
 	"github.com/seed31b3bfd0/slimgo/router"
 )
@@ -48,9 +47,7 @@ func TestMain(m *testing.M) {
 	together()
 	// Most that tests make is garbage soon.
 	debug.SetGCPercent(400)
-	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+	leak.Main(m)
 }
 
 // together has as many tests that wait for most of their time side by side as gain by that, on any machine.
@@ -88,7 +85,8 @@ func slimBench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 // node runs the real node in this process and returns its address.
 func node(t *testing.T) string {
 	t.Helper()
-	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, NodeID: "bench-test", StallTimeout: time.Minute})
+	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, NodeID: "bench-test",
+		StallTimeout: time.Minute, NegotiationTimeout: time.Minute}) // nobody is turned away for want of a processor
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func playNode(path string) error {
 		}
 		return m[1]
 	}
-	o := router.Options{Listen: []string{value("endpoint")}, NodeID: "bench-test", StallTimeout: time.Minute}
+	o := router.Options{Listen: []string{value("endpoint")}, NodeID: "bench-test", StallTimeout: time.Minute, NegotiationTimeout: time.Minute}
 	if cert := value("cert"); cert != "" {
 		secure := certs.Options{Own: certs.Pair{Kind: certs.Files, Cert: cert, Key: value("key")}, Protocols: []string{"h2", "http/1.1"}}
 		if ca := value("path"); ca != "" {
