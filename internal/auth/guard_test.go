@@ -589,7 +589,7 @@ func TestVerdictsDuringAChange(t *testing.T) {
 	g = NewGuard(&judge{verify: func(context.Context, *Shown) (*Identity, error) {
 		g.Turn()
 		return &Identity{}, nil
-	}}, GuardOptions{})
+	}}, GuardOptions{Timeout: time.Minute})
 	defer g.Close()
 	if v, _ := ask(g, "x", ""); v.Who == nil || g.Current(v) {
 		t.Errorf("%+v is current", v)
@@ -610,7 +610,7 @@ func TestCertificatesAreShown(t *testing.T) {
 
 // A panic, and somebody who has shown nothing, are no reason to go on.
 func TestAgain(t *testing.T) {
-	g := NewGuard(NewBasicVerifier("alice", "secret"), GuardOptions{})
+	g := NewGuard(NewBasicVerifier("alice", "secret"), GuardOptions{Timeout: time.Minute})
 	defer g.Close()
 	v, _ := ask(g, basicHeader("alice", "secret"), "")
 	for _, tc := range []struct {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,10 +19,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // provider serves h; its URL is of this machine.
 func provider(t *testing.T, h http.HandlerFunc) *httptest.Server {
@@ -35,6 +34,9 @@ func provider(t *testing.T, h http.HandlerFunc) *httptest.Server {
 
 func client(t *testing.T, o Options) *Client {
 	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute // the machine may be busy
+	}
 	c := New(o)
 	t.Cleanup(c.Close)
 	return c
@@ -265,14 +267,14 @@ func TestJoined(t *testing.T) {
 func TestSlots(t *testing.T) {
 	var now, most atomic.Int32
 	full, answer := make(chan struct{}), make(chan struct{})
+	filled := sync.OnceFunc(func() { close(full) })
 	s := provider(t, func(w http.ResponseWriter, r *http.Request) {
 		n := now.Add(1)
 		defer now.Add(-1)
-		if n > most.Load() {
-			most.Store(n)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
 		if n == maxAtOnce {
-			close(full)
+			filled()
 		}
 		<-answer
 		fmt.Fprint(w, `{}`)
@@ -319,13 +321,7 @@ func TestCloseEndsRequests(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	if _, err := client(t, Options{}).Get(t.Context(), "http://"+addr+"/k?SECRET"); err == nil || !strings.Contains(err.Error(), "refused") ||
+	if _, err := client(t, Options{}).Get(t.Context(), "http://127.0.0.1:1/k?SECRET"); err == nil || !strings.Contains(err.Error(), "refused") ||
 		strings.Contains(err.Error(), "SECRET") {
 		t.Errorf("nobody listens: %v", err)
 	}

@@ -66,9 +66,12 @@ type issuer struct {
 	unknown fetch.Pace    // of tokens whose kid is unknown
 }
 
+// askTimeout is how long an issuer may take to answer a request. Tests lengthen it.
+var askTimeout = fetch.DefaultTimeout
+
 func newIssuers(listed []string, strict bool, trust *tls.Config, told func(Notice), changed func()) *issuers {
 	r := &issuers{listed: listed, told: told, changed: changed, known: map[string]*issuer{},
-		client: fetch.New(fetch.Options{Plain: !strict, TLS: trust})}
+		client: fetch.New(fetch.Options{Timeout: askTimeout, Plain: !strict, TLS: trust})}
 	r.ask = r.discover
 	r.life, r.cancel = context.WithCancel(context.Background())
 	r.tasks.Go(r.renew)

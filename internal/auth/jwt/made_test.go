@@ -25,6 +25,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
 )
 
+func TestMain(m *testing.M) {
+	askTimeout = time.Minute // the machine may be busy
+	os.Exit(m.Run())
+}
+
 // pair is a key in PEM: private, and public.
 type pair struct{ private, public string }
 

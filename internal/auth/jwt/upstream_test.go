@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/ports"
 )
 
 // upstream is a node of upstream's with a listener that wants tokens.
@@ -31,14 +32,11 @@ func startUpstream(t *testing.T, name, block string) *upstream {
 	if os.Getenv("SLIM_PEERS") == "" {
 		t.Fatal("SLIM_PEERS is not set: it must name the folder of the upstream 3.4.6 programs (slim, slim-peer)")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := ports.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := fmt.Sprintf("127.0.0.1:%d", port)
 	conf := filepath.Join(t.TempDir(), name+".yaml")
 	text := "tracing: {log_level: error}\nruntime: {drain_timeout: 1s}\nservices:\n  slim/0:\n    dataplane:\n      servers:\n        - endpoint: \"" +
 		address + "\"\n          tls: {insecure: true}\n          auth:\n            type: jwt\n"
@@ -62,8 +60,8 @@ func startUpstream(t *testing.T, name, block string) *upstream {
 	plain.SetUnencryptedHTTP2(true)
 	tr := &http.Transport{Protocols: plain}
 	t.Cleanup(tr.CloseIdleConnections)
-	u.client = http.Client{Transport: tr, Timeout: 20 * time.Second}
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	u.client = http.Client{Transport: tr, Timeout: 2 * time.Minute}
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = c.Close()

@@ -211,42 +211,44 @@ func TestOlderFormsOfPEM(t *testing.T) {
 
 // Strict authentication demands what upstream does not (P-jwt-14); the first column is what there is without it.
 func TestStrict(t *testing.T) {
-	now := time.Now().Unix()
-	claims := func(s string) string { return fmt.Sprintf(s, now+100) }
-	for _, c := range []struct {
-		name, header, payload string
-		lenient, strict       int
-		reason                Reason
-	}{
-		{"all there", `{"alg":"HS256"}`, claims(`{"iss":"i","aud":"a","sub":"s","exp":%d}`), 200, 200, 0},
-		{"no aud", `{"alg":"HS256"}`, claims(`{"iss":"i","sub":"s","exp":%d}`), 200, 401, BadAudience},
-		{"no iss", `{"alg":"HS256"}`, claims(`{"aud":"a","sub":"s","exp":%d}`), 200, 401, BadIssuer},
-		{"another sub", `{"alg":"HS256"}`, claims(`{"iss":"i","aud":"a","sub":"x","exp":%d}`), 200, 401, BadSubject},
-		{"no sub", `{"alg":"HS256"}`, claims(`{"iss":"i","aud":"a","exp":%d}`), 200, 401, BadSubject},
-		{"crit", `{"alg":"HS256","crit":["x"]}`, claims(`{"iss":"i","aud":"a","sub":"s","exp":%d}`), 200, 401, Malformed},
-		{"nbf in 50 s", `{"alg":"HS256"}`, fmt.Sprintf(`{"iss":"i","aud":"a","sub":"s","exp":%d,"nbf":%d}`, now+100, now+50), 200, 200, 0},
-		{"nbf in 80 s", `{"alg":"HS256"}`, fmt.Sprintf(`{"iss":"i","aud":"a","sub":"s","exp":%d,"nbf":%d}`, now+100, now+80), 200, 401, NotYet},
-		{"iat in 80.5 s", `{"alg":"HS256"}`, fmt.Sprintf(`{"iss":"i","aud":"a","sub":"s","exp":%d,"iat":%d.5}`, now+100, now+80), 200, 401, NotYet},
-		{"nbf a text", `{"alg":"HS256"}`, claims(`{"iss":"i","aud":"a","sub":"s","exp":%d,"nbf":"x"}`), 200, 401, Malformed},
-	} {
-		for _, strict := range []bool{false, true} {
-			v := newVerifier(t, VerifierOptions{Key: Key{Algorithm: "HS256", Format: PEM, Data: secrets["a"]}, Issuer: "i", Subject: "s",
-				Audience: []string{"a"}, Strict: strict})
-			want := c.lenient
-			if strict {
-				want = c.strict
-			}
-			got, why := status(t, v, "Bearer "+hs256(c.header, c.payload, secrets["a"]))
-			if got != want || want != 200 && v.Stats().Denied[c.reason] != 1 {
-				t.Errorf("%s, strict %v: %d (%s), want %d; counts %v", c.name, strict, got, why, want, v.Stats().Denied)
+	synctest.Test(t, func(t *testing.T) { // some are good in a moment
+		now := time.Now().Unix()
+		claims := func(s string) string { return fmt.Sprintf(s, now+10_000) }
+		for _, c := range []struct {
+			name, header, payload string
+			lenient, strict       int
+			reason                Reason
+		}{
+			{"all there", `{"alg":"HS256"}`, claims(`{"iss":"i","aud":"a","sub":"s","exp":%d}`), 200, 200, 0},
+			{"no aud", `{"alg":"HS256"}`, claims(`{"iss":"i","sub":"s","exp":%d}`), 200, 401, BadAudience},
+			{"no iss", `{"alg":"HS256"}`, claims(`{"aud":"a","sub":"s","exp":%d}`), 200, 401, BadIssuer},
+			{"another sub", `{"alg":"HS256"}`, claims(`{"iss":"i","aud":"a","sub":"x","exp":%d}`), 200, 401, BadSubject},
+			{"no sub", `{"alg":"HS256"}`, claims(`{"iss":"i","aud":"a","exp":%d}`), 200, 401, BadSubject},
+			{"crit", `{"alg":"HS256","crit":["x"]}`, claims(`{"iss":"i","aud":"a","sub":"s","exp":%d}`), 200, 401, Malformed},
+			{"nbf in 50 s", `{"alg":"HS256"}`, fmt.Sprintf(`{"iss":"i","aud":"a","sub":"s","exp":%d,"nbf":%d}`, now+10_000, now+50), 200, 200, 0},
+			{"nbf in 80 s", `{"alg":"HS256"}`, fmt.Sprintf(`{"iss":"i","aud":"a","sub":"s","exp":%d,"nbf":%d}`, now+10_000, now+80), 200, 401, NotYet},
+			{"iat in 80.5 s", `{"alg":"HS256"}`, fmt.Sprintf(`{"iss":"i","aud":"a","sub":"s","exp":%d,"iat":%d.5}`, now+10_000, now+80), 200, 401, NotYet},
+			{"nbf a text", `{"alg":"HS256"}`, claims(`{"iss":"i","aud":"a","sub":"s","exp":%d,"nbf":"x"}`), 200, 401, Malformed},
+		} {
+			for _, strict := range []bool{false, true} {
+				v := newVerifier(t, VerifierOptions{Key: Key{Algorithm: "HS256", Format: PEM, Data: secrets["a"]}, Issuer: "i", Subject: "s",
+					Audience: []string{"a"}, Strict: strict})
+				want := c.lenient
+				if strict {
+					want = c.strict
+				}
+				got, why := status(t, v, "Bearer "+hs256(c.header, c.payload, secrets["a"]))
+				if got != want || want != 200 && v.Stats().Denied[c.reason] != 1 {
+					t.Errorf("%s, strict %v: %d (%s), want %d; counts %v", c.name, strict, got, why, want, v.Stats().Denied)
+				}
 			}
 		}
-	}
-	short := `{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}]}`
-	v := newVerifier(t, VerifierOptions{Key: Key{Algorithm: "HS256", Format: JWKS, Data: short}, Issuer: "i", Audience: []string{"a"}, Strict: true})
-	if got, _ := status(t, v, "Bearer "+hs256(`{"alg":"HS256"}`, claims(`{"iss":"i","aud":["a"],"exp":%d}`), "secret")); got != 401 {
-		t.Errorf("a short secret in a list: %d", got)
-	}
+		short := `{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}]}`
+		v := newVerifier(t, VerifierOptions{Key: Key{Algorithm: "HS256", Format: JWKS, Data: short}, Issuer: "i", Audience: []string{"a"}, Strict: true})
+		if got, _ := status(t, v, "Bearer "+hs256(`{"alg":"HS256"}`, claims(`{"iss":"i","aud":["a"],"exp":%d}`), "secret")); got != 401 {
+			t.Errorf("a short secret in a list: %d", got)
+		}
+	})
 }
 
 // Tokens live a minute longer than they say, in whole seconds, as upstream (P-jwt-10).
@@ -337,7 +339,7 @@ func TestAgain(t *testing.T) {
 	path := place(t, false, secrets["a"])
 	var told notices
 	v := newVerifier(t, VerifierOptions{Key: Key{Algorithm: "HS256", Format: PEM, File: path}, Watch: quick(&told)})
-	expiring := hs256(`{"alg":"HS256"}`, fmt.Sprintf(`{"exp":%d}`, time.Now().Unix()-59), secrets["a"])
+	expiring := hs256(`{"alg":"HS256"}`, fmt.Sprintf(`{"exp":%d}`, time.Now().Unix()-30), secrets["a"])
 	who, err := v.VerifyToken(context.Background(), expiring)
 	if err != nil {
 		t.Fatal(err)

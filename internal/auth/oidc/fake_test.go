@@ -26,14 +26,14 @@ import (
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
-	"go.uber.org/goleak"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/fetch"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 const issuer = "https://idp.example"
 

@@ -18,6 +18,7 @@ import (
 
 func source(t *testing.T, o oidc.SourceOptions) *oidc.Source {
 	t.Helper()
+	o.Timeout = time.Minute // the machine may be busy
 	s, err := oidc.NewSource(o)
 	if err != nil {
 		t.Fatal(err)
@@ -28,6 +29,7 @@ func source(t *testing.T, o oidc.SourceOptions) *oidc.Source {
 
 func verifier(t *testing.T, o oidc.VerifierOptions) *oidc.Verifier {
 	t.Helper()
+	o.Timeout = time.Minute // the machine may be busy
 	v, err := oidc.NewVerifier(o)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +41,7 @@ func verifier(t *testing.T, o oidc.VerifierOptions) *oidc.Verifier {
 // shown is what a Source shows now.
 func shown(t *testing.T, s *oidc.Source) *auth.Shown {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	h, err := s.Authorization(ctx)
 	if err != nil {

@@ -145,11 +145,14 @@ func logOr(l *slog.Logger) *slog.Logger {
 // Authorization returns "Bearer " and a token that does not end soon. Where there is none, it waits for the attempt that goes
 // on, and fails at once between attempts: upstream goes on without a token, and is refused (P-oidc-5).
 func (s *Source) Authorization(ctx context.Context) (string, error) {
-	s.used.Do(func() { s.attempts.want() })
+	var round <-chan struct{} // the first one asks once, however soon that is over
+	s.used.Do(func() { round = s.attempts.want() })
 	if h, err := s.header(false); h != "" || err == errClosed {
 		return h, err
 	}
-	round := s.attempts.going()
+	if round == nil {
+		round = s.attempts.going()
+	}
 	if round == nil && s.mayAsk() {
 		round = s.attempts.want()
 	}

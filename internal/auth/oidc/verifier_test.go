@@ -329,6 +329,8 @@ func TestKeysAreFetchedWhenWanted(t *testing.T) {
 		if n := w.count("/keys"); n != 0 {
 			t.Fatalf("fetched %d times before anybody asked", n)
 		}
+		hang := make(chan struct{})
+		w.set(nil, hang)
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
@@ -337,6 +339,8 @@ func TestKeysAreFetchedWhenWanted(t *testing.T) {
 				}
 			})
 		}
+		synctest.Wait()
+		close(hang)
 		wg.Wait()
 		if n := w.count("/keys"); n != 1 {
 			t.Errorf("fetched %d times for 20 who asked at once", n)

@@ -209,8 +209,8 @@ func (w *x509Watcher) OnX509ContextWatchError(err error) {
 }
 
 func (w *x509Watcher) fail(err error) {
+	w.note(askedX509, err) // before anybody acts on it
 	w.x509.report(err)
-	w.note(askedX509, err)
 }
 
 func (s *x509State) same(o *x509State) bool {
@@ -245,8 +245,8 @@ func (w *jwtWatcher) OnJWTBundlesUpdate(set *jwtbundle.Set) {
 func (w *jwtWatcher) OnJWTBundlesWatchError(err error) {
 	if w.ctx.Err() == nil {
 		err = worded(err)
-		w.jwt.report(err)
 		w.note(askedJWT, err)
+		w.jwt.report(err)
 	}
 }
 

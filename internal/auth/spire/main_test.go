@@ -5,12 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/seed31b3bfd0/slimgo/internal/auth/spire/spiretest"
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // hang guards against a test that would never end.
 const hang = 2 * time.Minute
@@ -31,7 +30,7 @@ func (s story) heard(t *testing.T) error {
 }
 
 // quick asks soon again for what has failed.
-var quick = pace{start: 20 * time.Second, first: 5 * time.Millisecond, last: 20 * time.Millisecond}
+var quick = pace{start: hang, first: 5 * time.Millisecond, last: 20 * time.Millisecond}
 
 // agentOf returns the Agent of an API, and what is told of it.
 func agentOf(t *testing.T, api *spiretest.API) (*Agent, story) {

@@ -128,10 +128,10 @@ func TestSourceOfHostileAPI(t *testing.T) {
 		"none":             {"", "no JWT-SVID yet"},
 		"garbage":          {"x.y.z", "makes no sense"},
 		"a header's end":   {"a.b.c\r\nx: y", "makes no sense"},
-		"another audience": {d.Token(t, claims(time.Minute, "else")), "makes no sense"},
+		"another audience": {d.Token(t, claims(time.Hour, "else")), "makes no sense"},
 		"expired":          {d.Token(t, claims(-time.Minute, "slim")), "no JWT-SVID yet"},
 		"no identity":      {d.Token(t, map[string]any{"sub": "x", "aud": "slim", "exp": time.Now().Unix() + 60}), "makes no sense"},
-		"too long":         {d.Token(t, claims(time.Minute, "slim", strings.Repeat("x", auth.MaxAuthorization))), "more than a listener takes"},
+		"too long":         {d.Token(t, claims(time.Hour, "slim", strings.Repeat("x", auth.MaxAuthorization))), "more than a listener takes"},
 	} {
 		api.Answer(func(*workload.JWTSVIDRequest) (*workload.JWTSVIDResponse, error) {
 			if c.token == "" {

@@ -94,7 +94,7 @@ func TestForgedSVIDs(t *testing.T) {
 		{name: "no key usage", svid: a.Sign(t, leaf(func(c *x509.Certificate) { c.KeyUsage = 0 }))},
 		{name: "not for clients", svid: a.Sign(t, leaf(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }))},
 		{name: "expired", svid: a.Sign(t, leaf(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }))},
-		{name: "not yet valid", svid: a.Sign(t, leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }))},
+		{name: "not yet valid", svid: a.Sign(t, leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) }))},
 		{name: "an authority below that has expired", svid: below(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }).Sign(t, leaf())},
 		{name: "by one that is no authority", svid: below(func(c *x509.Certificate) { c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature }).Sign(t, leaf())},
 		{name: "by constraints that forbid it", svid: below(func(c *x509.Certificate) {
