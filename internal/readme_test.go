@@ -11,7 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -233,6 +235,33 @@ func hello(t *testing.T) []string {
 	return files
 }
 
+// hold keeps the kernel from giving a port to somebody who lets it choose: a node may listen on it, as long as the test lasts. false: it is
+// taken.
+func hold(t *testing.T, port string) bool {
+	t.Helper()
+	if runtime.GOOS != "linux" { // elsewhere nobody could listen
+		return true
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.ForkLock.RLock() // the programs get no copy of it
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
+	return syscall.Bind(fd, &syscall.SockaddrInet4{Port: n, Addr: [4]byte{127, 0, 0, 1}}) == nil
+}
+
 // portOfREADME returns the README's port, or another one where a node is running on it, or about to by this test of another checkout,
 // after making the commands in dir use that.
 func portOfREADME(t *testing.T, dir string) string {
@@ -246,15 +275,18 @@ func portOfREADME(t *testing.T, dir string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:"+defaultPort)
 	if err == nil {
 		l.Close()
-		if alone {
+		if alone && hold(t, defaultPort) {
 			return defaultPort
 		}
 	}
 	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	if !hold(t, port) {
+		t.Fatalf("port %s is taken at once", port)
+	}
 	file := filepath.Join(dir, "elsewhere.yaml")
 	write(t, file, "services: {slim/0: {dataplane: {servers: [{endpoint: '127.0.0.1:"+port+"', tls: {insecure: true}}]}}}\n")
 	for _, name := range hello(t) {

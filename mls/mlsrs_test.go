@@ -34,7 +34,7 @@ func rustLibrary(t *testing.T) string {
 	}
 	target := filepath.Join(cache, "slimgo-interop", "mls-peer-0.56.0")
 	cargo := exec.CommandContext(t.Context(), "cargo", "build", "--release", "--locked", "--manifest-path", "testdata/rust/Cargo.toml", "--target-dir", target)
-	cargo.WaitDelay = time.Second
+	cargo.WaitDelay = time.Minute
 	if out, err := cargo.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v: install Rust 1.95 or near, cmake and a C compiler\n%s", cargo.Args, err, out)
 	}

@@ -21,7 +21,7 @@ func openmlsProgram(t *testing.T) string {
 	}
 	target := filepath.Join(cache, "slimgo-interop", "openmls-peer-0.9.2")
 	cargo := exec.CommandContext(t.Context(), "cargo", "build", "--locked", "--manifest-path", "testdata/openmls/Cargo.toml", "--target-dir", target)
-	cargo.WaitDelay = time.Second
+	cargo.WaitDelay = time.Minute
 	if out, err := cargo.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v: install Rust 1.91 or later\n%s", cargo.Args, err, out)
 	}

@@ -83,7 +83,7 @@ func tsInstalled(ctx context.Context) (string, error) {
 	defer cancel()
 	npm := exec.CommandContext(ctx, "npm", "install", "--omit=optional", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund")
 	npm.Dir = dir
-	npm.WaitDelay = time.Second
+	npm.WaitDelay = time.Minute
 	if out, err := npm.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", npm.Args, err, out)
 	}

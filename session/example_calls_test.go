@@ -95,7 +95,7 @@ func ExampleApp_Open_itself() {
 	echo(agent)
 
 	alive := func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		s, err := agent.Open(ctx, agent.Name(), session.SessionOptions{})
 		if err != nil {
@@ -448,7 +448,7 @@ func ExampleDelivery_Wait() {
 	defer cancel()
 	alice, bob := net.App("org/demo/alice"), net.App("org/demo/bob")
 	echo(bob)
-	s := must(alice.Open(ctx, bob.Name(), session.SessionOptions{Interval: 200 * time.Millisecond, Retries: 5}))
+	s := must(alice.Open(ctx, bob.Name(), session.SessionOptions{Interval: 100 * time.Millisecond, Retries: 30}))
 
 	d := must(s.Publish(ctx, session.Text("hello")))
 	fmt.Println(d.Wait(ctx))

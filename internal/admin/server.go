@@ -89,10 +89,14 @@ const (
 	maxConns       = 64 // sockets; whoever comes after that takes the place of another
 	maxRequests    = 8  // at work; probes do not count
 	maxHeader      = 16 << 10
-	headerTimeout  = 5 * time.Second
 	idleTimeout    = time.Minute
-	answerTimeout  = 15 * time.Second
 	profileTimeout = 10 * time.Minute
+)
+
+// Tests lengthen these.
+var (
+	headerTimeout = 5 * time.Second
+	answerTimeout = 15 * time.Second
 )
 
 // Server answers operators. Safe for all.

@@ -9,14 +9,23 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 )
+
+func TestMain(m *testing.M) {
+	const limit = 2 * time.Minute // the machine may be busy
+	headerTimeout, answerTimeout, client.Timeout = limit, limit, limit
+	client.Transport.(*http.Transport).DialContext = (&net.Dialer{Timeout: limit}).DialContext
+	os.Exit(m.Run())
+}
 
 // fakeNode answers as it is told.
 type fakeNode struct {
@@ -144,12 +153,7 @@ func TestProbesTellWhatIsWrong(t *testing.T) {
 }
 
 func TestProbeOfNobodySaysWhatToDo(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	_ = ln.Close()
+	const addr = "127.0.0.1:1"
 	if err := Probe(t.Context(), addr, false); err == nil || !strings.Contains(err.Error(), "is the node running, with --health "+addr+"?") {
 		t.Errorf("%v", err)
 	}
@@ -325,8 +329,9 @@ func TestFewWorkAtATime(t *testing.T) {
 }
 
 func TestCloseEndsWaitingRequests(t *testing.T) {
-	began := make(chan struct{})
-	n := &fakeNode{asked: func(ctx context.Context) error { close(began); <-ctx.Done(); return ctx.Err() }}
+	began, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	n := &fakeNode{asked: func(ctx context.Context) error { close(began); <-release; return ctx.Err() }}
 	s := serve(t, n, nil)
 	failed := make(chan error)
 	go func() {
@@ -356,41 +361,44 @@ func TestStatusOfLoopsThatDoNotAnswer(t *testing.T) {
 
 // A look serves whoever asks at the same moment.
 func TestLooksAreShared(t *testing.T) {
-	asked := 0
-	n := &fakeNode{asked: func(context.Context) error { asked++; return nil }}
-	s := serve(t, n, nil)
-	for range 5 {
-		s.look(t.Context(), "", 10)
-	}
-	if asked == 5 {
-		t.Error("each question is a look of its own")
-	}
-	s.looks.all["slim/0"].at = time.Now().Add(-time.Minute)
-	before := asked
-	if s.look(t.Context(), "", 10); asked != before+1 {
-		t.Error("an old look is shown again")
-	}
+	synctest.Test(t, func(t *testing.T) { // no time passes
+		asked := 0
+		n := &fakeNode{asked: func(context.Context) error { asked++; return nil }}
+		s := serve(t, n, nil)
+		for range 5 {
+			s.look(t.Context(), "", 10)
+		}
+		if asked != 1 {
+			t.Errorf("five questions are %d looks", asked)
+		}
+		s.looks.all["slim/0"].at = time.Now().Add(-time.Minute)
+		if s.look(t.Context(), "", 10); asked != 2 {
+			t.Error("an old look is shown again")
+		}
+	})
 }
 
 // Whoever has waited while loops did not answer does not wait for them again.
 func TestLooksThatFailAreShared(t *testing.T) {
-	asked, err := 0, context.DeadlineExceeded
-	n := &fakeNode{asked: func(context.Context) error { asked++; return err }}
-	s := serve(t, n, nil)
-	for range 3 {
-		if x := s.look(t.Context(), "", 10).Services[0]; x.Error == "" {
-			t.Error("no error")
+	synctest.Test(t, func(t *testing.T) { // no time passes
+		asked, err := 0, context.DeadlineExceeded
+		n := &fakeNode{asked: func(context.Context) error { asked++; return err }}
+		s := serve(t, n, nil)
+		for range 3 {
+			if x := s.look(t.Context(), "", 10).Services[0]; x.Error == "" {
+				t.Error("no error")
+			}
 		}
-	}
-	if asked == 3 {
-		t.Error("each question waits anew")
-	}
-	s.looks.all = nil
-	err = context.Canceled // of the one who has asked
-	s.look(t.Context(), "", 10)
-	if s.looks.all["slim/0"] != nil {
-		t.Error("an answer that somebody did not wait for is everybody's")
-	}
+		if asked != 1 {
+			t.Errorf("three questions wait %d times", asked)
+		}
+		s.looks.all = nil
+		err = context.Canceled // of the one who has asked
+		s.look(t.Context(), "", 10)
+		if s.looks.all["slim/0"] != nil {
+			t.Error("an answer that somebody did not wait for is everybody's")
+		}
+	})
 }
 
 func TestStatusJSONHasNoNulls(t *testing.T) {

@@ -72,7 +72,7 @@ func python(name, requirements string) (string, error) {
 func run(argv []string) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = time.Minute
 	limit := time.AfterFunc(installTime, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
 	defer limit.Stop()
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -274,7 +274,7 @@ func TestWaysToReplaceAFile(t *testing.T) {
 			}
 			await = func(t *testing.T, want string) {
 				t.Helper()
-				for limit := time.After(time.Minute); ; {
+				for limit := time.After(2 * time.Minute); ; {
 					select {
 					case got := <-read:
 						if got == want {

@@ -11,15 +11,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 	"github.com/seed31b3bfd0/slimgo/session"
 )
 
 func TestMain(m *testing.M) {
 	// Most that tests make is garbage soon.
 	debug.SetGCPercent(400)
-	goleak.VerifyTestMain(m)
+	leak.Main(m)
 }
 
 // bubble runs a test in simulated time.

@@ -51,7 +51,7 @@ func TestSessionInAFile(t *testing.T) {
 	net := sessiontest.New(t, sessiontest.Options{Delay: time.Millisecond})
 	path := filepath.Join(t.TempDir(), "alice.db")
 	db := open(t, path)
-	alice, bob := net.App("org/ns/alice", keptBy(db)), net.App("org/ns/bob")
+	alice, bob := net.App("org/ns/alice", keptBy(db)), net.App("org/ns/roberta") // no short name: what is random contains that
 	l, err := bob.Listen(session.ListenOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func TestSessionInAFile(t *testing.T) {
 		says(b, a, fmt.Sprint("starlight ", i))
 	}
 	copied := files(t, path)
-	secrets := []string{"alice", "bob", "moonlight", "topic", "sunshine", "starlight", alice.Subject(), string(net.Options("org/ns/alice").Secret), string(key)}
+	secrets := []string{"alice", "roberta", "moonlight", "topic", "sunshine", "starlight", alice.Subject(), string(net.Options("org/ns/alice").Secret), string(key)}
 	for suffix, b := range copied {
 		for _, s := range secrets {
 			if bytes.Contains(b, []byte(s)) {

@@ -10,13 +10,12 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 	"github.com/seed31b3bfd0/slimgo/session/internal/store"
 	"github.com/seed31b3bfd0/slimgo/session/internal/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func TestStore(t *testing.T) {
 	for name, o := range map[string]*Options{"default": nil, "relaxed": {Relaxed: true}} {

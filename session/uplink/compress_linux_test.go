@@ -25,7 +25,7 @@ func letter(i, n int) []byte {
 
 // Apps that want it compress, and so does the node for them; others get the same messages. Rules: P-comp-2.
 func TestAppsCompress(t *testing.T) {
-	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0", "ws://127.0.0.1:0/"}, StallTimeout: time.Minute})
+	n, err := router.Start(t.Context(), patient(router.Options{Listen: []string{"127.0.0.1:0", "ws://127.0.0.1:0/"}}))
 	if err != nil {
 		t.Fatal(err)
 	}

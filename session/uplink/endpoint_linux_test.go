@@ -19,8 +19,8 @@ func TestDialSpeaksTLS(t *testing.T) {
 	plain := &tls.Config{Certificates: []tls.Certificate{own}, NextProtos: []string{"h2", "http/1.1"}}
 	demanding := plain.Clone()
 	demanding.ClientCAs, demanding.ClientAuth = issuer.Pool(), tls.RequireAndVerifyClientCert
-	n, err := router.Start(t.Context(), router.Options{TLS: []*tls.Config{plain, plain, demanding, nil},
-		Listen: []string{"localhost:0", "wss://localhost:0/slim", "localhost:0", "localhost:0"}})
+	n, err := router.Start(t.Context(), patient(router.Options{TLS: []*tls.Config{plain, plain, demanding, nil},
+		Listen: []string{"localhost:0", "wss://localhost:0/slim", "localhost:0", "localhost:0"}}))
 	if err != nil {
 		t.Fatal(err)
 	}

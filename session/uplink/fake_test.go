@@ -12,9 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/seed31b3bfd0/slimgo/internal/invariant"
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -26,15 +25,13 @@ import (
 func TestMain(m *testing.M) {
 	// Most that tests make is garbage soon.
 	debug.SetGCPercent(400)
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	leak.Main(m, func(code int) {
 		if n := pool.Live(); invariant.On && n != 0 && code == 0 {
 			fmt.Fprintf(os.Stderr, "%d buffers were never released\n", n)
 			code = 1
 		}
 		os.Exit(code)
-	}), // gnet's pools of goroutines live as long as the process
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+	})
 }
 
 // fake is a node in a bubble that does what its fields say.

@@ -13,12 +13,19 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
+// patient is a node that gives nobody up for want of a processor.
+func patient(o router.Options) router.Options {
+	for _, d := range []*time.Duration{&o.StallTimeout, &o.HoldTimeout, &o.NegotiationTimeout} {
+		*d = cmp.Or(*d, time.Minute)
+	}
+	return o
+}
+
 // The real node, over TCP.
 func startNode(t *testing.T, o router.Options) string {
 	t.Helper()
 	o.Listen, o.NodeID = []string{"127.0.0.1:0"}, "node"
-	o.StallTimeout, o.HoldTimeout = cmp.Or(o.StallTimeout, time.Minute), cmp.Or(o.HoldTimeout, time.Minute) // nobody is stalled for want of a processor
-	n, err := router.Start(t.Context(), o)
+	n, err := router.Start(t.Context(), patient(o))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +41,7 @@ func startNode(t *testing.T, o router.Options) string {
 
 func dialNode(t *testing.T, addr string, o Options) *Conn {
 	t.Helper()
+	o.Setup = cmp.Or(o.Setup, time.Minute)
 	c, err := Dial(t.Context(), addr, &o)
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +242,7 @@ func receiveOf(t *testing.T, c *Conn, senders, each, size int) {
 
 // A node that shuts down ends the channel behind what it has for the app.
 func TestNodeShutsDown(t *testing.T) {
-	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}})
+	n, err := router.Start(t.Context(), patient(router.Options{Listen: []string{"127.0.0.1:0"}}))
 	if err != nil {
 		t.Fatal(err)
 	}

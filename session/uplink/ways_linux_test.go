@@ -2,7 +2,6 @@ package uplink
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +29,7 @@ func startAllWays(t *testing.T, o router.Options) (*router.Node, []way) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "node.sock")
 	o.Listen = []string{"127.0.0.1:0", "ws://127.0.0.1:0/slim", "unix://" + path + "?mode=0600", "ws://localhost:0", "[::1]:0"}
-	o.StallTimeout, o.HoldTimeout = cmp.Or(o.StallTimeout, time.Minute), cmp.Or(o.HoldTimeout, time.Minute) // nobody is stalled for want of a processor
-	n, err := router.Start(t.Context(), o)
+	n, err := router.Start(t.Context(), patient(o))
 	if err != nil {
 		t.Fatal(err)
 	}

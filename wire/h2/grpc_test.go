@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
@@ -81,11 +82,14 @@ func TestServerEchoesToGRPCGo(t *testing.T) {
 	}
 }
 
+// patient is a client that gives no connection up on a machine that does much else.
+var patient = grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: hang})
+
 func dialGRPC(t testing.TB, dial func(context.Context, string) (net.Conn, error)) *grpc.ClientConn {
 	t.Helper()
 	cc, err := grpc.NewClient("passthrough:///node", grpc.WithContextDialer(dial),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})),
-		grpc.WithInitialWindowSize(65535), grpc.WithInitialConnWindowSize(65535))
+		grpc.WithInitialWindowSize(65535), grpc.WithInitialConnWindowSize(65535), patient)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -167,7 +167,7 @@ const exchanges = 8000
 // A client of grpc-go at its defaults: its estimator of the bandwidth sends a PING for each round trip.
 func TestDefaultGRPCGoClientIsNotCutOff(t *testing.T) {
 	cc, err := grpc.NewClient(listenEcho(t, nil).String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})))
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})), patient)
 	if err != nil {
 		t.Fatal(err)
 	}

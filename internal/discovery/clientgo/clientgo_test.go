@@ -149,7 +149,7 @@ func peers(all []*discoveryv1.EndpointSlice) []discovery.Peer {
 // until waits for what must come of events.
 func until(t *testing.T, what func() string, done func() bool) {
 	t.Helper()
-	for late := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
+	for late := time.Now().Add(5 * time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(late) {
 			t.Fatal(what())
 		}

@@ -22,14 +22,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	tokens "github.com/seed31b3bfd0/slimgo/internal/auth/jwt"
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 	"github.com/seed31b3bfd0/slimgo/session"
 	"github.com/seed31b3bfd0/slimgo/session/sessiontest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // person is an Ed25519 key.
 type person struct {
@@ -384,7 +383,9 @@ func TestPrivateKeyThatChanges(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil { // in its place, which upstream sees
 			t.Fatal(err)
 		}
-		until(t, what, func() bool { return me.Stats().PrivateKey != nil })
+		until(t, what, func() bool { // not before it is read whole
+			return me.Stats().PrivateKey != nil && (what == "none" || strings.Contains(log.String(), bob.did))
+		})
 		stays()
 		replace(t, path, alice.pem)
 		until(t, "alice's again", func() bool { return me.Stats().PrivateKey == nil })

@@ -11,12 +11,11 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/seed31b3bfd0/slimgo/internal/leak"
 	"github.com/seed31b3bfd0/slimgo/session"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // A token of a provider by client credentials; what is missing is said.
 func TestLink(t *testing.T) {

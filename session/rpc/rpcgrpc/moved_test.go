@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -51,13 +52,15 @@ func knows(ctx context.Context, method string) error {
 	return nil
 }
 
-// group serves moved as org/ns/moved, and returns a client of these members.
+// group serves moved as org/ns/moved, and returns a client of these members. It is called in a bubble: who is absent is
+// waited for.
 func group(t *testing.T, members ...string) healthpb.HealthClient {
 	t.Helper()
 	net := sessiontest.New(t, sessiontest.Options{Quiet: true, Delay: time.Microsecond})
 	server := rpc.NewServer(net.App("org/ns/moved"), rpc.ServerOptions{})
 	healthpb.RegisterHealthServer(rpcgrpc.Registrar(server), moved{})
 	go func() { _ = server.Serve(context.Background()) }()
+	synctest.Wait()
 	names := make([]session.Name, len(members))
 	for i, m := range members {
 		names[i] = session.MustName(m)
@@ -74,43 +77,49 @@ func group(t *testing.T, members ...string) healthpb.HealthClient {
 }
 
 func TestServicesThatUseWhatGRPCHas(t *testing.T) {
-	h := group(t, "org/ns/moved")
-	if _, err := h.Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
-		t.Error(err)
-	}
-	w, err := h.Watch(t.Context(), &healthpb.HealthCheckRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Recv(); err != io.EOF {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		h := group(t, "org/ns/moved")
+		if _, err := h.Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+			t.Error(err)
+		}
+		w, err := h.Watch(t.Context(), &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Recv(); err != io.EOF {
+			t.Error(err)
+		}
+	})
 }
 
 func TestTheFirstAnswerOfAGroupCounts(t *testing.T) {
-	if _, err := group(t, "org/ns/absent", "org/ns/moved").Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
-		t.Errorf("one of two is there: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := group(t, "org/ns/absent", "org/ns/moved").Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+			t.Errorf("one of two is there: %v", err)
+		}
+	})
 }
 
 // Stubs of gRPC take an io.EOF of SendMsg for the error of a method with one request.
 func TestStreamOfAGroupWithoutAnyone(t *testing.T) {
-	h := group(t, "org/ns/absent")
-	if _, err := h.Check(t.Context(), &healthpb.HealthCheckRequest{}); status.Code(err) != codes.Unavailable {
-		t.Errorf("Check: %v, want Unavailable", err)
-	}
-	w, err := h.Watch(t.Context(), &healthpb.HealthCheckRequest{})
-	if err != nil {
-		t.Fatalf("Watch: %v, want a stream that says why", err)
-	}
-	if _, err := w.Recv(); status.Code(err) != codes.Unavailable {
-		t.Errorf("Watch: %v, want Unavailable", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		h := group(t, "org/ns/absent")
+		if _, err := h.Check(t.Context(), &healthpb.HealthCheckRequest{}); status.Code(err) != codes.Unavailable {
+			t.Errorf("Check: %v, want Unavailable", err)
+		}
+		w, err := h.Watch(t.Context(), &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatalf("Watch: %v, want a stream that says why", err)
+		}
+		if _, err := w.Recv(); status.Code(err) != codes.Unavailable {
+			t.Errorf("Watch: %v, want Unavailable", err)
+		}
+	})
 }
 
 // shapes are methods that count their requests: None sends no reply, Count the number, and Early a reply before them; over gets why these
-// have ended.
-func shapes(over chan<- error) *grpc.ServiceDesc {
+// have ended, and begun that the reply is said.
+func shapes(begun chan<- struct{}, over chan<- error) *grpc.ServiceDesc {
 	count := func(s grpc.ServerStream) (n int, err error) {
 		for {
 			if err := s.RecvMsg(new(rpc.Raw)); err != nil {
@@ -137,6 +146,7 @@ func shapes(over chan<- error) *grpc.ServiceDesc {
 			}},
 			{StreamName: "Early", ClientStreams: true, Handler: func(_ any, s grpc.ServerStream) error {
 				_ = s.SendMsg(new(rpc.Raw))
+				begun <- struct{}{}
 				_, err := count(s)
 				over <- err
 				return nil
@@ -147,8 +157,8 @@ func shapes(over chan<- error) *grpc.ServiceDesc {
 func TestShapes(t *testing.T) {
 	nw := sessiontest.New(t, sessiontest.Options{Quiet: true, Delay: time.Microsecond})
 	server := rpc.NewServer(nw.App("org/ns/shapes"), rpc.ServerOptions{})
-	over := make(chan error, 1)
-	d := shapes(over)
+	begun, over := make(chan struct{}, 1), make(chan error, 1)
+	d := shapes(begun, over)
 	rpcgrpc.Registrar(server).RegisterService(d, nil)
 	for _, m := range server.Methods() {
 		if m.Service != "acme.Shapes" || m.ClientStreams != (m.Name != "Echo") || m.ServerStreams != (m.Name == "Count") {
@@ -210,6 +220,7 @@ func TestShapes(t *testing.T) {
 			if err := open(2, 1).RecvMsg(new(rpc.Raw)); err != nil {
 				t.Error(name, err)
 			}
+			<-begun
 			if err := <-over; err != io.EOF {
 				t.Errorf("%s: requests after the one reply end by %v, want io.EOF", name, err)
 			}
@@ -218,7 +229,8 @@ func TestShapes(t *testing.T) {
 		if s, err := conn.NewStream(waiting, &d.Streams[2], "/acme.Shapes/Early"); err != nil || s.SendMsg(new(rpc.Raw)) != nil {
 			t.Fatal(name, err)
 		}
-		time.AfterFunc(100*time.Millisecond, giveUp)
+		<-begun
+		giveUp()
 		if err := <-over; status.Code(err) != codes.Canceled {
 			t.Errorf("%s: requests of a call that is given up end by %v, want Canceled", name, err)
 		}

@@ -4,7 +4,7 @@ const grpc = (await import(process.env.GRPC_JS)).default;
 
 const [address, method, what] = process.argv.slice(2);
 const idle = what === "idle";
-const options = idle ? { "grpc.keepalive_time_ms": 100, "grpc.keepalive_permit_without_calls": 1 } : {};
+const options = idle ? { "grpc.keepalive_time_ms": 100, "grpc.keepalive_timeout_ms": 600000, "grpc.keepalive_permit_without_calls": 1 } : {};
 const client = new grpc.Client(address, grpc.credentials.createInsecure(), options);
 const same = (b) => b;
 const call = client.makeBidiStreamRequest(method, same, same);

@@ -15,7 +15,7 @@ options = []
 if what == "idle":
     options = [
         ("grpc.keepalive_time_ms", 100),
-        ("grpc.keepalive_timeout_ms", 10000),
+        ("grpc.keepalive_timeout_ms", 600000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
     ]
