@@ -20,7 +20,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/auth/oidc/idptest"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
-	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
 const tokenSecret = "a secret of more than 32 bytes, for tests"
@@ -37,7 +36,7 @@ func sealed(secret, claims string, life time.Duration) string {
 // tokenOf is what a client of the provider gets.
 func tokenOf(t *testing.T, p *idptest.Provider, id string) string {
 	t.Helper()
-	s, err := oidc.NewSource(oidc.SourceOptions{Issuer: p.URL, ClientID: id, ClientSecret: "secret"})
+	s, err := oidc.NewSource(oidc.SourceOptions{Issuer: p.URL, ClientID: id, ClientSecret: "secret", Timeout: hang})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +88,7 @@ func TestTokens(t *testing.T) {
 			r := startReloading(t, serviceText([]string{plain("127.0.0.1:0", c.auth)}, nil), c.args...)
 			asked := p.Asked("/.well-known/openid-configuration")
 			for token, want := range c.want {
-				if got := shows(t, "http://"+r.nodes[0].Addrs()[0].String(), token); got != want {
+				if got := shows(t, "http://"+r.nodes[0].Addrs()[0].String(), token, want); got != want {
 					t.Errorf("%s: %d, want %d", token, got, want)
 				}
 			}
@@ -139,10 +138,10 @@ func TestStrictAuthHoldsForOIDC(t *testing.T) {
 	}{{nil, 0}, {[]string{"--strict-auth"}, 401}} {
 		r := startReloading(t, serviceText([]string{plain("127.0.0.1:0", fmt.Sprintf("auth: {type: oidc, issuer_url: %q, audience: slim}", provider.URL))}, nil), c.args...)
 		at := "http://" + r.nodes[0].Addrs()[0].String()
-		if got := shows(t, at, token(`,"aud":["slim"]`)); got != 0 {
+		if got := shows(t, at, token(`,"aud":["slim"]`), 0); got != 0 {
 			t.Errorf("%v: a token with all: %d", c.args, got)
 		}
-		if got := shows(t, at, token("")); got != c.absent {
+		if got := shows(t, at, token(""), c.absent); got != c.absent {
 			t.Errorf("%v: a token without aud: %d, want %d", c.args, got, c.absent)
 		}
 	}
@@ -159,10 +158,9 @@ func TestAnotherAudienceEndsConnections(t *testing.T) {
 	}
 	r := startReloading(t, listener("slim"))
 	n := r.nodes[0]
-	c, err := uplink.Dial(t.Context(), "http://"+n.Addrs()[0].String(),
-		&uplink.Options{Fields: []uplink.Field{{Name: "authorization", Value: "Bearer " + tokenOf(t, p, "member")}}})
-	if err != nil {
-		t.Fatal(err)
+	c, refused := bearing(t, "http://"+n.Addrs()[0].String(), tokenOf(t, p, "member"), 0)
+	if refused != 0 {
+		t.Fatal(refused)
 	}
 	r.reload(listener("else"), "configuration ")
 	<-c.Done()

@@ -2,14 +2,12 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
-	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
 // Certificates whose files are broken while the node runs are told of by metrics, /status.json and slim top, as is a
@@ -40,11 +38,7 @@ func TestCertificatesThatFailAreShown(t *testing.T) {
 	}
 	top := func(wants ...string) {
 		t.Helper()
-		c := newRig()
-		c.notify = func(chan<- os.Signal) func() { return func() {} }
-		if code := c.program.run(t.Context(), strings.Fields("top --once --interval 1ms --addr "+addr)); code != cli.ExitOK {
-			t.Fatalf("exit %d: %s", code, &c.errs)
-		}
+		c := succeeds(t, "top --once --interval 1ms --addr "+addr)
 		for _, want := range wants {
 			if !strings.Contains(c.out.String(), want) {
 				t.Errorf("slim top does not show %q:\n%s", want, &c.out)

@@ -83,7 +83,7 @@ type party struct {
 func join(t *testing.T, addr string, c *tls.Config) *party {
 	t.Helper()
 	p := &party{news: make(chan struct{}, 1)}
-	o := uplink.Options{TLS: c, Handle: func(msgs [][]byte) {
+	o := uplink.Options{TLS: c, Setup: hang, Handle: func(msgs [][]byte) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, m := range msgs {

@@ -15,20 +15,20 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
-// tlsConfig writes a configuration of listeners into dir, and returns its path.
+// tlsConfig writes a configuration of listeners into dir, and returns its path. Who connects has long to say something.
 func tlsConfig(t *testing.T, dir, pqc string, servers ...string) string {
 	t.Helper()
-	text := "services:\n  slim/0:\n    dataplane:\n      enforce_pqc: " + pqc + "\n      servers:\n"
+	text := "runtime: {drain_timeout: 2m}\nservices:\n  slim/0:\n    dataplane:\n      enforce_pqc: " + pqc + "\n      servers:\n"
 	for _, s := range servers {
-		text += "        - {endpoint: '127.0.0.1:0', tls: " + strings.ReplaceAll(s, "DIR", dir) + "}\n"
+		text += "        - {endpoint: '127.0.0.1:0', tls: " + strings.ReplaceAll(s, "<DIR>", dir) + ", negotiation_timeout_secs: 110}\n"
 	}
 	certstest.Write(t, dir, map[string]string{"node.yaml": text})
 	return filepath.Join(dir, "node.yaml")
 }
 
 const (
-	files   = "source: {type: file, cert: DIR/cert.pem, key: DIR/key.pem}"
-	clients = "client_ca: {type: file, path: DIR/clients.pem}"
+	files   = "source: {type: file, cert: <DIR>/cert.pem, key: <DIR>/key.pem}"
+	clients = "client_ca: {type: file, path: <DIR>/clients.pem}"
 )
 
 func TestCertificatesReachTheNode(t *testing.T) {
@@ -74,16 +74,16 @@ func TestCertificatesThatCannotBeLoaded(t *testing.T) {
 	_, other := ca.Pair("other")
 	certstest.Write(t, dir, map[string]string{"cert.pem": cert, "key.pem": key, "other.pem": other, "clients.pem": "nothing"})
 	for _, c := range []struct{ server, want string }{
-		{"{source: {type: file, cert: DIR/none.pem, key: DIR/key.pem}}", "source.cert: DIR/none.pem: no such file or directory"},
-		{"{source: {type: file, cert: DIR/cert.pem, key: DIR/other.pem}}", "source.key: DIR/other.pem: private key does not match public key"},
-		{"{" + files + ", " + clients + "}", "client_ca.path: DIR/clients.pem: no certificate in it: want PEM, which begins with -----BEGIN CERTIFICATE-----"},
+		{"{source: {type: file, cert: <DIR>/none.pem, key: <DIR>/key.pem}}", "source.cert: <DIR>/none.pem: no such file or directory"},
+		{"{source: {type: file, cert: <DIR>/cert.pem, key: <DIR>/other.pem}}", "source.key: <DIR>/other.pem: private key does not match public key"},
+		{"{" + files + ", " + clients + "}", "client_ca.path: <DIR>/clients.pem: no certificate in it: want PEM, which begins with -----BEGIN CERTIFICATE-----"},
 	} {
 		r := newRig()
 		file := tlsConfig(t, dir, "false", c.server)
 		code := r.program.run(context.Background(), []string{"--config", file})
 		key, _, _ := strings.Cut(c.want, ".")
-		column := strings.Index("        - {endpoint: '127.0.0.1:0', tls: "+strings.ReplaceAll(c.server, "DIR", dir), key) + 1
-		want := fmt.Sprintf("    3: %s:6:%d: services.slim/0.dataplane.servers[0].tls.%s\n", file, column, strings.ReplaceAll(c.want, "DIR", dir))
+		column := strings.Index("        - {endpoint: '127.0.0.1:0', tls: "+strings.ReplaceAll(c.server, "<DIR>", dir), key) + 1
+		want := fmt.Sprintf("    3: %s:7:%d: services.slim/0.dataplane.servers[0].tls.%s\n", file, column, strings.ReplaceAll(c.want, "<DIR>", dir))
 		if code != cli.ExitError || !strings.HasSuffix(r.errs.String(), want) || len(r.options) > 0 {
 			t.Errorf("exit %d\n got %s\nwant %s", code, &r.errs, want)
 		}

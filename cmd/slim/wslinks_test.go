@@ -54,12 +54,12 @@ func TestLinksOfAFileComeUp(t *testing.T) {
 	t.Parallel() // beside those that wait
 	ca := certstest.NewIssuer(t, "ca", false)
 	secure := &tls.Config{Certificates: []tls.Certificate{ca.TLS(certstest.Leaf("node"))}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool()}
-	far, err := router.Start(t.Context(), router.Options{NodeID: "far", TLS: []*tls.Config{nil, nil, secure, secure},
+	far, err := router.Start(t.Context(), router.Options{NodeID: "far", NegotiationTimeout: hang, TLS: []*tls.Config{nil, nil, secure, secure},
 		Listen: []string{"127.0.0.1:0", "ws://127.0.0.1:0/slim", "127.0.0.1:0", "wss://127.0.0.1:0/slim"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	near, err := router.Start(t.Context(), router.Options{NodeID: "near", Listen: []string{"127.0.0.1:0"}})
+	near, err := router.Start(t.Context(), router.Options{NodeID: "near", NegotiationTimeout: hang, Listen: []string{"127.0.0.1:0"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,22 +84,22 @@ func TestLinksOfAFileComeUp(t *testing.T) {
 	}
 	for name, proxy := range map[string]string{
 		"directly": "", "through a proxy": "proxy: {url: '" + plain.URL + "'}",
-		"through a proxy with TLS": "proxy: {url: '" + sealed.URL + "', tls: {ca_source: {type: file, path: DIR/proxy.pem}}}",
+		"through a proxy with TLS": "proxy: {url: '" + sealed.URL + "', tls: {ca_source: {type: file, path: <DIR>/proxy.pem}}}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := "services:\n  slim/0:\n    dataplane:\n      clients:\n"
 			for i, format := range []string{"http://%s", "ws://%s/slim?site=north", "https://%s", "wss://%s/slim"} {
 				tls := ""
 				if i >= 2 {
-					tls = "          server_name: localhost\n          tls: {ca_source: {type: file, path: DIR/ca.pem}, source: {type: file, cert: DIR/cert.pem, key: DIR/key.pem}}\n"
+					tls = "          server_name: localhost\n          tls: {ca_source: {type: file, path: <DIR>/ca.pem}, source: {type: file, cert: <DIR>/cert.pem, key: <DIR>/key.pem}}\n"
 				}
-				text += fmt.Sprintf("        - endpoint: "+format+"\n          connect_timeout: 1m\n%s", targets[i], tls)
+				text += fmt.Sprintf("        - endpoint: "+format+"\n          connect_timeout: 2m\n%s", targets[i], tls)
 				if proxy != "" {
 					text += "          " + proxy + "\n"
 				}
 			}
 			file := filepath.Join(dir, "node.yaml")
-			if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "<DIR>", dir)), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			r := newRig()
@@ -114,11 +114,11 @@ func TestLinksOfAFileComeUp(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				hang := time.After(time.Minute)
+				late := time.After(hang)
 				for s := router.LinkOpening; s != router.LinkUp; {
 					select {
 					case s = <-states:
-					case <-hang:
+					case <-late:
 						t.Fatalf("%s is not up: %+v", l.Endpoint, d.Status())
 					}
 					if s == router.LinkWaiting {

@@ -13,7 +13,7 @@ import (
 )
 
 func TestAgent(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	n, err := router.Start(ctx, router.Options{Listen: []string{"127.0.0.1:0"}, NodeID: "example"})
 	if err != nil {
@@ -28,6 +28,9 @@ func TestAgent(t *testing.T) {
 	go func() {
 		ended <- run(serving, []string{"-name", "org/demo/adder", "-allow", "org/demo/alice,org/demo/carol"}, env, slog.New(slog.DiscardHandler))
 	}()
+	for n.Stats().Names == 0 && ctx.Err() == nil { // else alice asks for the agent a second later
+		time.Sleep(time.Millisecond)
+	}
 	connect := func(name string) *session.App {
 		app, err := session.Connect(ctx, session.Options{
 			Name: session.MustName(name), Secret: []byte(env("SLIM_SECRET")), Nodes: []string{env("SLIM_ADDR")},

@@ -12,7 +12,7 @@ import (
 )
 
 func TestCalculator(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	n, err := router.Start(ctx, router.Options{Listen: []string{"127.0.0.1:0"}, NodeID: "example"})
 	if err != nil {
@@ -25,6 +25,9 @@ func TestCalculator(t *testing.T) {
 	serving, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- run(serving, nil, env, nil) }()
+	for n.Stats().Names == 0 && ctx.Err() == nil { // else alice asks for the calculator a second later
+		time.Sleep(time.Millisecond)
+	}
 	var out strings.Builder
 	if err := run(ctx, []string{"-name", "org/demo/alice", "-of", "org/demo/calculator", "1", "2", "3"}, env, &out); err != nil {
 		t.Fatal(err)

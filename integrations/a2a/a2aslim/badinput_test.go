@@ -291,8 +291,6 @@ func TestBadCards(t *testing.T) {
 		if _, err := c.SendMessage(t.Context(), say("hi")); err != nil {
 			t.Errorf("%s: %v", transport, err)
 		}
-		if err := c.Destroy(); err != nil {
-			t.Error(err)
-		}
+		destroy(t, c)
 	}
 }

@@ -156,7 +156,9 @@ func TestErrorsOfThisEnd(t *testing.T) {
 }
 
 // Destroy ends the session of a client, and leaves that of a caller that somebody else has made.
-func TestDestroy(t *testing.T) {
+func TestDestroy(t *testing.T) { synctest.Test(t, destroyEndsOwn) }
+
+func destroyEndsOwn(t *testing.T) {
 	h, last := contexts()
 	net := serve(t, h, a2aslim.ServerOptions{})
 	app := net.App("org/ns/client")

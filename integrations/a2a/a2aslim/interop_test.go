@@ -87,7 +87,7 @@ func startPeer(t *testing.T, node, name string, args ...string) *peer {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	watch := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() }) // its lines end then
+	watch := time.AfterFunc(10*time.Minute, func() { _ = cmd.Process.Kill() }) // its lines end then
 	t.Cleanup(func() {
 		watch.Stop()
 		_ = cmd.Process.Kill()
@@ -307,8 +307,8 @@ func TestExamplePairs(t *testing.T) {
 		for client, argv := range programs {
 			const want = "task working\nword To\nword Rome\nword by\nword train\ntask completed\n"
 			var out string
-			for end := time.Now().Add(time.Minute); time.Now().Before(end); { // the agent may not be there yet
-				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			for end := time.Now().Add(6 * time.Minute); time.Now().Before(end); { // the agent may not be there yet
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				cmd := exec.CommandContext(ctx, argv[0], append(argv[1:], "-name", "org/demo/alice-"+client, "-of", name, "To", "Rome", "by", "train")...)
 				cmd.Env = env
 				b, err := cmd.CombinedOutput()

@@ -76,8 +76,11 @@ func serve(t *testing.T, app *session.App, o ServerOptions) *bench {
 		}
 		return text("counted"), nil, nil
 	})
-	mcp.AddTool(tools, &mcp.Tool{Name: "wait"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+	mcp.AddTool(tools, &mcp.Tool{Name: "wait"}, func(ctx context.Context, r *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
 		b.begun <- struct{}{}
+		if token := r.Params.GetProgressToken(); token != nil { // who asks hears that it has begun
+			_ = r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: token, Progress: 1})
+		}
 		<-ctx.Done()
 		b.over <- context.Cause(ctx)
 		return nil, nil, ctx.Err()
@@ -277,6 +280,7 @@ func TestClientVanishes(t *testing.T) {
 			failed <- err
 		}()
 		<-b.begun
+		synctest.Wait() // until it is acknowledged
 		net.Partition(aliceName)
 		if err := <-b.over; !errors.Is(err, ErrPeerOffline) {
 			t.Errorf("the tool's context ended with %v, want %v", err, ErrPeerOffline)
@@ -308,6 +312,7 @@ func TestServerComesBack(t *testing.T) {
 			failed <- err
 		}()
 		<-b.begun
+		synctest.Wait() // until it is acknowledged
 		begun := time.Now()
 		net.Crash(serverName)
 		if err := <-failed; !errors.Is(err, ErrPeerOffline) {

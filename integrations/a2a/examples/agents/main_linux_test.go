@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router"
+	"github.com/seed31b3bfd0/slimgo/session/rpc"
 )
 
 const (
@@ -41,13 +43,20 @@ func serving(t *testing.T, ctx context.Context, env func(string) string) {
 }
 
 func TestAgents(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	env := node(t, ctx)
 	serving(t, ctx, env)
 	var out strings.Builder
-	if err := run(ctx, []string{"-name", "org/demo/alice", "-of", "org/demo/speller", "To", "Rome", "by", "train"}, env, &out); err != nil {
-		t.Fatal(err)
+	for { // the agent may not be there yet
+		out.Reset()
+		err := run(ctx, []string{"-name", "org/demo/alice", "-of", "org/demo/speller", "To", "Rome", "by", "train"}, env, &out)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, rpc.Unavailable) || ctx.Err() != nil {
+			t.Fatal(err)
+		}
 	}
 	if out.String() != spelt {
 		t.Errorf("%q, want %q", out.String(), spelt)

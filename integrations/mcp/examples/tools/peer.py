@@ -152,18 +152,21 @@ async def everything(session):
     emit("large", size=len(result.content[0].text), right=set(result.content[0].text) == {"x"})
 
     number = session._request_id  # that of the next call: the package has no method to give one up
+    begun = anyio.Event()  # what is cancelled before it has begun is not called at all
     async with anyio.create_task_group() as tasks:
+
+        async def goes_on(done, total, message):
+            begun.set()
 
         async def waits():
             try:
-                result = await session.call_tool("wait", {})  # servers need not answer, but the one in Go does
+                result = await session.call_tool("wait", {}, progress_callback=goes_on)  # servers need not answer, but the one in Go does
                 emit("cancelled", ok=result.isError)
             except Exception as error:
                 emit("cancelled", ok=True, error=str(error))
 
         tasks.start_soon(waits)
-        while session._request_id == number:
-            await anyio.sleep(0)
+        await begun.wait()
         params = types.CancelledNotificationParams(requestId=number, reason="no more")
         await session.send_notification(types.ClientNotification(types.CancelledNotification(params=params)))
     result = await session.call_tool("echo", {"Text": "the end"})

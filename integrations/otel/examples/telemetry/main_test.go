@@ -4,10 +4,17 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router"
 )
+
+func TestMain(m *testing.M) {
+	endTime = time.Minute
+	os.Exit(m.Run())
+}
 
 func secret(string) string { return "a secret of all, 32 bytes or more" }
 
