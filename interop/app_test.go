@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"sync/atomic"
 	"testing"
 )
@@ -29,7 +31,8 @@ var lastTag atomic.Int64
 // app starts "slim-peer command" under a name and returns when it is subscribed.
 func (n *node) app(t *testing.T, command, name string, args ...string) *app {
 	t.Helper()
-	return ready(t, name, n.peer(t, command, name, args...))
+	p, e := n.peer(t, command, name, args...).connected(t)
+	return &app{process: p, name: name, id: e.text("id")}
 }
 
 func (n *node) peer(t *testing.T, command, name string, args ...string) *process {
@@ -45,25 +48,91 @@ func (n *node) peer(t *testing.T, command, name string, args ...string) *process
 		argv = append(argv, "--node", n.url())
 	}
 	argv = append(argv, args...)
+	argv = append(argv, n.patience(command, args)...)
+	if !slices.Contains(args, "--connect-timeout") {
+		argv = append(argv, "--connect-timeout", "60")
+	}
 	return spawn(t, fmt.Sprintf("%s %s at %s", command, name, n.label), []string{"SLIM_IDENTITY_BINDING=" + n.binding}, argv...)
+}
+
+// patience are the timers of a command that does not say its own. Who opens a session on upstream's library, or leads
+// one, fails when an answer comes twice, and so when it takes longer than an interval.
+func (n *node) patience(command string, args []string) (more []string) {
+	absent := func(option string) bool { return !slices.Contains(args, option) }
+	if (command == "send" || command == "moderate") && absent("--interval-ms") {
+		interval, retries := "5000", "4"
+		if n.ordered {
+			interval, retries = "2000", "12"
+		}
+		more = append(more, "--interval-ms", interval)
+		if absent("--retries") {
+			more = append(more, "--retries", retries)
+		}
+	}
+	if (command == "send" || command == "moderate" || command == "rpc-call") && absent("--timeout") {
+		more = append(more, "--timeout", "60")
+	}
+	return more
 }
 
 func ready(t *testing.T, name string, p *process) *app {
 	t.Helper()
-	return &app{process: p, name: name, id: p.expect(t, "ready").text("id")}
+	e := p.take(4*limit, isKind("ready"))
+	if e == nil {
+		t.Fatalf("%s: not ready", p.label)
+	}
+	return &app{process: p, name: name, id: e.text("id")}
 }
 
+// connected returns an application on upstream's library once it has connected, and what it says then. It is started
+// again, at most twice, where it says that it has waited for too long: upstream's gives up soon.
+func (p *process) connected(t *testing.T) (*process, event) {
+	t.Helper()
+	for starts := 1; ; starts++ {
+		if e := p.take(4*limit, isKind("ready")); e != nil {
+			return p, e
+		}
+		if starts == 3 || !p.waitedInVain() {
+			t.Fatalf("%s: not ready after %d starts", p.label, starts)
+		}
+		t.Logf("%s is started again:\n%s", p.label, p.tail())
+		p = spawnIn(t, p.cmd.Dir, p.label, p.cmd.Env, p.cmd.Args...)
+	}
+}
+
+// outOfTime is how programs say that something has taken too long, and 503 what a node says that had no time to judge. Who
+// has waited for a minute says "no answer", which is no matter of time.
+var outOfTime = regexp.MustCompile(`(?i)timed out|timeout|deadline|has not answered|has sent nothing|no negotiation within|503 service|status 503`)
+
+// saysLate reports whether a program says that something has taken too long.
+func (p *process) saysLate() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.lines, outOfTime.MatchString)
+}
+
+// waitedInVain reports whether a program has ended for want of time.
+func (p *process) waitedInVain() bool { return p.ended() && p.saysLate() }
+
 // run executes a slim-peer command that ends by itself and returns its summary; it must report ok and
-// leave with status 0.
+// leave with status 0. It is started again as connected does that.
 func (n *node) run(t *testing.T, command, name string, args ...string) event {
 	t.Helper()
 	p := n.peer(t, command, name, args...)
+	for range 2 {
+		p.await(10*limit, func() bool { return countLines(p.lines, `"summary"`)+countLines(p.lines, `"ready"`) > 0 })
+		if p.count(`"summary"`)+p.count(`"ready"`) > 0 || !p.waitedInVain() {
+			break
+		}
+		t.Logf("%s is started again:\n%s", p.label, p.tail())
+		p = n.peer(t, command, name, args...)
+	}
 	return p.succeed(t)
 }
 
 func (p *process) succeed(t *testing.T) event {
 	t.Helper()
-	summary := p.take(2*limit, func(e event) bool { return e.kind() == "summary" || e.text("what") == "fatal" })
+	summary := p.take(10*limit, func(e event) bool { return e.kind() == "summary" || e.text("what") == "fatal" })
 	if summary == nil || !summary.flag("ok") {
 		t.Fatalf("%s: %v", p.label, summary)
 	}
@@ -79,7 +148,7 @@ func (a *app) try(t *testing.T, command event) event {
 	tag := float64(lastTag.Add(1))
 	command["tag"] = tag
 	a.write(t, command)
-	result := a.take(2*limit, func(e event) bool { return e.kind() == "result" && e["tag"] == tag })
+	result := a.take(10*limit, func(e event) bool { return e.kind() == "result" && e["tag"] == tag })
 	if result == nil {
 		t.Fatalf("%s: no result of %v", a.label, command)
 	}

@@ -145,6 +145,31 @@ func (p *place) edited(t *testing.T, file, to, side, name string, change func(en
 	return filepath.ToSlash(filepath.Join(filepath.Dir(file), name))
 }
 
+// wantNoRefusal wants that a client was let in at once.
+func (p *process) wantNoRefusal(t *testing.T, name string) {
+	t.Helper()
+	if p.count("HTTP status 401")+p.count("HTTP status 403")+p.count("401 Unauthorized")+p.count("403 Forbidden") > 0 {
+		t.Errorf("%s: it was refused at first", name)
+	}
+}
+
+// startedUntil starts a client that makes one attempt until it prints a text, again where it says that this has taken too
+// long, three times at most.
+func startedUntil(t *testing.T, text string, start func() *process) (client *process) {
+	t.Helper()
+	for range 3 {
+		client = start()
+		if client.await(limit, func() bool { return countLines(client.lines, text) > 0 }) {
+			return client
+		}
+		if client.kill(); !client.saysLate() {
+			break
+		}
+	}
+	t.Fatalf("%s: no line %q", client.label, text)
+	return nil
+}
+
 // Every folder of examples that has listeners ask who comes runs as a pair, by gRPC and WebSocket, with either node at both ends: what is
 // right is let in, and each thing that is wrong is refused. Memberships that a policy asks for are in TestPolicyPairs, certificates and
 // tokens of SPIRE in TestSPIREPairs, TestSPIREPeersByID and TestSPIRETokensAndUpstream, which need an agent. Rules: P-auth-1, P-auth-3, P-jwt-1, P-jwt-11, P-oidc-9, P-pol-2.
@@ -207,22 +232,29 @@ func TestAuthPairs(t *testing.T) {
 						}))
 						for i, s := range f.shown {
 							opened := server.count("connection opened")
-							client := p.run(t, d.client, p.edited(t, f.name+"/"+f.client, dial, "clients", fmt.Sprintf("client-%d.yaml", i), func(e map[string]any) {
+							file := p.edited(t, f.name+"/"+f.client, dial, "clients", fmt.Sprintf("client-%d.yaml", i), func(e map[string]any) {
 								s.change(e["auth"].(map[string]any))
-								e["backoff"] = map[string]any{"type": "fixed_interval", "interval": "100ms", "max_attempts": 1}
-							}), f.variable)
+								if s.status != "" {
+									e["backoff"] = map[string]any{"type": "fixed_interval", "interval": "100ms", "max_attempts": 1}
+								}
+							})
+							start := func() *process { return p.run(t, d.client, file, f.variable) }
+							var client *process
 							switch {
 							case s.status == "":
+								client = start()
 								client.expectLine(t, "client connected", 0)
+								client.wantNoRefusal(t, s.name)
 								if d.server == ours {
 									server.expectLine(t, "connection opened", opened)
 								}
 							case scheme == "wss":
-								client.expectLine(t, map[string]string{"401": "401 Unauthorized", "403": "403 Forbidden"}[s.status], 0)
+								client = startedUntil(t, map[string]string{"401": "401 Unauthorized", "403": "403 Forbidden"}[s.status], start)
 							case d.client == ours:
-								client.expectLine(t, "HTTP status "+s.status, 0)
+								client = startedUntil(t, "HTTP status "+s.status, start)
 							default: // upstream's says by HTTP/2 only that it could not send, and gives the start up
-								<-client.done
+								client = start()
+								client.exit(t, 4*limit)
 							}
 							if s.status != "" && (client.count("client connected") > 0 || d.server == ours && server.count("connection opened") > opened) {
 								t.Errorf("%s: it is connected", s.name)

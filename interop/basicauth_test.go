@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -47,14 +48,14 @@ func TestPasswordsOfApps(t *testing.T) {
 			for _, c := range credentials {
 				t.Run(way+"/"+c.name, func(t *testing.T) {
 					m := *n
-					m.client = fmt.Sprintf(`{"endpoint": %q, "tls": {"insecure": true}, "auth": %s, "backoff": {"type": "fixed_interval", "interval": "100ms", "max_attempts": 1}}`, url, c.auth)
+					m.client = fmt.Sprintf(`{"endpoint": %q, "tls": {"insecure": true}, "auth": %s}`, url, c.auth)
 					if c.right {
 						m.app(t, "echo", "org/ns/echo").quit(t)
 						return
 					}
+					m.client = strings.TrimSuffix(m.client, "}") + `, "backoff": {"type": "fixed_interval", "interval": "100ms", "max_attempts": 1}}`
 					p := m.peer(t, "echo", "org/ns/echo")
-					<-p.done
-					if code := p.cmd.ProcessState.ExitCode(); code != 1 {
+					if code := p.exit(t, 4*limit); code != 1 {
 						t.Errorf("it ends with %d", code)
 					}
 				})
@@ -93,7 +94,7 @@ func TestPasswordsOfLinks(t *testing.T) {
 						case way == "WebSocket": // it tries again
 							m.expectLine(t, "401", 0)
 						default: // it gives the start up
-							<-m.done
+							m.exit(t, 4*limit)
 						}
 						if d.server == ours && n.count("connection opened") != before {
 							t.Error("it is let in")

@@ -150,7 +150,7 @@ func (n *node) launch(t *testing.T, l *language, name string, args ...string) *p
 // ready returns when a launched application is subscribed.
 func (l *language) ready(t *testing.T, p *process) *app {
 	t.Helper()
-	e := p.expect(t, "ready")
+	p, e := p.connected(t)
 	if got := e.text("version"); got != l.core {
 		t.Fatalf("%s: core %s, want %s", p.label, got, l.core)
 	}

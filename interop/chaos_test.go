@@ -188,14 +188,14 @@ func (c *chain) client(l *link, backoff string) string {
 	case "ws":
 		l.endpoint = "ws://" + l.Listen + "/slim"
 	}
-	return fmt.Sprintf("{endpoint: %q, server_name: localhost, tls: {%s}, connection_type: peer, connect_timeout: 5s, backoff: %s, "+
+	return fmt.Sprintf("{endpoint: %q, server_name: localhost, tls: {%s}, connection_type: peer, connect_timeout: 20s, backoff: %s, "+
 		"keepalive: {http2_keepalive: 1s, timeout: 5s, keep_alive_while_idle: true}}", l.endpoint, tls, backoff)
 }
 
 // run starts a node with a listener for applications, and what others it is given.
 func (c *chain) run(n *node, server string, clients ...string) {
 	c.t.Helper()
-	text := nodeConfig(n.port, nil) + "          negotiation_timeout_secs: 20\n" // upstream's diallers give up for ever at the end of it
+	text := nodeConfig(n.port, nil)
 	if server != "" {
 		text += "        - " + server + "\n"
 	}

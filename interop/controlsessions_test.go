@@ -127,7 +127,7 @@ func TestSessionsWhileAControlPlaneStartsAnew(t *testing.T) {
 			ofLeader, ofMember, ofModerator := series("of leader", total), series("of member", total), series("of moderator", total)
 			moderator.write(t, event{"publish": "of moderator", "count": total, "rate": spoken, "inflight": 100, "tag": "theirs"})
 			heard := hearing(t, ours)
-			ctx, hush := context.WithCancel(within(t))
+			ctx, hush := context.WithTimeout(t.Context(), 8*limit)
 			defer hush()
 			var all [2][]*session.Delivery
 			var speaking sync.WaitGroup
@@ -153,7 +153,7 @@ func TestSessionsWhileAControlPlaneStartsAnew(t *testing.T) {
 			p.kill()
 			time.Sleep(*away)
 			p.start(t)
-			if _, back := p.becomes(t, links(1), "controller", "link", "list"); !back {
+			if _, back := p.becomes(t, x.comesBack(), links(1), "controller", "link", "list"); !back {
 				hush()
 				speaking.Wait()
 				if x.b != upstream {
@@ -175,6 +175,13 @@ func TestSessionsWhileAControlPlaneStartsAnew(t *testing.T) {
 			inOurs.wants(t, ofLeader)
 			heard.wants(t, ofMember)
 			inTheirs.wants(t, ofModerator)
+			rust.await(2*limit, func() bool { // it acknowledges what it has not printed yet
+				n := 0
+				for _, e := range rust.events {
+					n += bit(e.kind() == "message")
+				}
+				return n >= 2*total
+			})
 			times := map[string]int{}
 			for _, e := range rust.drain() {
 				if e.kind() == "message" {
@@ -201,6 +208,7 @@ func TestSessionsWhileAControlPlaneStartsAnew(t *testing.T) {
 			late.do(t, event{"publish": "of late", "count": 20})
 			heard.wants(t, series("of late", 20))
 			inOurs.wants(t, series("of late", 20))
+			moderator.do(t, event{"close": true}) // the guest would wait for one that is killed
 		})
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -123,8 +124,9 @@ func TestExampleProxies(t *testing.T) {
 					if file == "proxy/https.yaml" {
 						want = fmt.Sprintf(`^[a-z.-]+[a-z]:%d Basic \w+=*$`, p.port[0])
 					}
-					if len(proxy.requests) != 1 || !regexp.MustCompile(want).MatchString(proxy.requests[0]) {
-						t.Errorf("the proxy was asked for %q, want one %s", proxy.requests, want)
+					// A client that had to wait may have asked again.
+					if len(proxy.requests) == 0 || len(proxy.requests) > 3 || slices.ContainsFunc(proxy.requests, func(s string) bool { return !regexp.MustCompile(want).MatchString(s) }) {
+						t.Errorf("the proxy was asked for %q, want %s", proxy.requests, want)
 					}
 				})
 			}
@@ -205,6 +207,9 @@ func TestExampleOfLogging(t *testing.T) {
 				other := map[kind]kind{ours: upstream, upstream: ours}[k]
 				client := p.run(t, other, "base/client-config.yaml")
 				client.expectLine(t, "client connected", 0)
+				if k == ours { // which says so a moment later
+					n.expectLine(t, "connection opened", 0)
+				}
 				stopInOrder(t, client)
 				n.kill() // that it has started is not logged
 				found := map[string]bool{}

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -27,16 +26,19 @@ var (
 // fleet is five domains of a node each, ours and upstream's in turn, all linked with each other by a control plane. At each node there is
 // an application of ours, one in Python and one in Rust. Where other nodes dial a node there is a line that can be damaged.
 type fleet struct {
-	t      *testing.T
-	plane  *plane
-	nodes  []*gateway
-	lines  []*faults.Line // of the nodes
-	apps   []*fleetApp
-	random *rand.Rand
-	harms  map[string]int // that were done, by name
-	reborn map[string]int // applications that were started again, by language
+	t       *testing.T
+	plane   *plane
+	nodes   []*gateway
+	lines   []*faults.Line // of the nodes
+	dialled []string       // where that is
+	star    bool           // whether only the first one is linked with the others
+	apps    []*fleetApp
+	random  *rand.Rand
+	harms   map[string]int // that were done, by name
+	reborn  map[string]int // applications that were started again, by language
 
-	forgotten int // links that the control plane has forgotten
+	missing   map[pair]time.Time // since when the control plane has had no record of a link, where it should
+	forgotten int                // links that it has forgotten
 }
 
 // fleetApp is an application of a fleet. It answers what comes.
@@ -97,8 +99,9 @@ func startFleet(t *testing.T, random *rand.Rand, kinds ...kind) *fleet {
 		if k == ours {
 			m.health = fmt.Sprintf("127.0.0.1:%d", freePort(t))
 		}
-		m.node.start(t)
-		f.nodes, f.lines = append(f.nodes, m), append(f.lines, l)
+		m.start(t)
+		f.nodes, f.lines, f.dialled = append(f.nodes, m), append(f.lines, l), append(f.dialled, l.Listen)
+		f.plane.untilConnected(t, i+1)
 	}
 	f.plane.untilLinks(t, len(kinds)*(len(kinds)-1)/2)
 	for i := range f.nodes {
@@ -132,7 +135,7 @@ var harms = []struct {
 }{
 	{"kill", func(f *fleet, i int) func() {
 		f.nodes[i].kill()
-		return func() { f.nodes[i].node.start(f.t) }
+		return func() { f.nodes[i].start(f.t) }
 	}},
 	{"stop", func(f *fleet, i int) func() {
 		f.nodes[i].freeze(f.t)
@@ -207,17 +210,7 @@ const patient = 3 * time.Minute
 // recover waits until everything is linked and known again, and starts applications anew that have given up.
 func (f *fleet) recover() {
 	since := time.Now()
-	want := len(f.nodes) * (len(f.nodes) - 1) / 2
-	looked := since
-	f.eventually("all links", func() (string, bool) {
-		out := slimctl(f.t, f.plane.northbound, "controller", "link", "list")
-		done := links(want)(out)
-		if !done && time.Since(looked) > forgets {
-			f.remember(out)
-			looked = time.Now()
-		}
-		return out, done
-	})
+	f.untilLinked()
 	f.t.Logf("all links are up %v after the last harm", time.Since(since).Round(time.Millisecond))
 	for i, a := range f.apps {
 		if f.attached(a) {
@@ -234,54 +227,99 @@ func (f *fleet) recover() {
 	f.t.Logf("all names are known %v after the last harm", time.Since(since).Round(time.Millisecond))
 }
 
-// forgets is when a link is missing that the control plane has forgotten: it looks at everything every five seconds.
-const forgets = 15 * time.Second
+// untilLinked waits until everything is linked again. What the control plane forgets meanwhile it is reminded of.
+func (f *fleet) untilLinked() {
+	f.t.Helper()
+	looked := time.Now()
+	f.eventually("all links", func() (string, bool) {
+		out := f.links()
+		missing := f.unlinked(out)
+		if len(missing) > 0 && time.Since(looked) > looks {
+			f.remember(f.links("--all"))
+			looked = time.Now()
+		}
+		return out + fmt.Sprint("without a link: ", missing), len(missing) == 0
+	})
+}
 
-// What upstream's control plane logs of its nodes and links.
-var (
-	nodeComes = regexp.MustCompile(`southbound: registering node ([^/ ]+)/`)
-	linkIs    = regexp.MustCompile(`reconciler: link (\S+) \(([^/ ]+)/\S+→dest_domain:(\S+)\) `)
-	linkGoes  = regexp.MustCompile(`reconciler: deleted link record for (\S+)`)
+// looks is how often it is looked for links that the control plane has forgotten, and forgets is how long a link has been missing then:
+// the control plane looks at everything every five seconds.
+const (
+	looks   = 5 * time.Second
+	forgets = 15 * time.Second
 )
 
-// remember starts a node anew whose link to another one upstream's control plane has forgotten, and counts that. When the last node of
-// a domain goes it marks the domain's links as deleted, and orders their other ends to end them; when the node is back it takes the marks
-// off. But if another end acknowledges that order only then, the record of its link is deleted nonetheless, and nothing makes another
-// one. There is such a link where after both domains had come the last thing logged of any between them is that its record was deleted.
-func (f *fleet) remember(list string) {
-	type pair [2]string
-	between := func(a, b string) pair { return pair{min(a, b), max(a, b)} }
-	ends, forgotten := map[string]pair{}, map[pair]bool{}
-	f.plane.mu.Lock()
-	for _, line := range f.plane.lines {
-		if x := nodeComes.FindStringSubmatch(line); x != nil {
-			maps.DeleteFunc(forgotten, func(p pair, _ bool) bool { return p[0] == x[1] || p[1] == x[1] })
-		} else if x := linkIs.FindStringSubmatch(line); x != nil {
-			ends[x[1]] = between(x[2], x[3])
-			delete(forgotten, ends[x[1]])
-		} else if x := linkGoes.FindStringSubmatch(line); x != nil {
-			forgotten[ends[x[1]]] = true
-		}
-	}
-	f.plane.mu.Unlock()
+// pair are two nodes of a fleet, the lower one first.
+type pair [2]int
+
+// links lists the links that the control plane has, those only that are up unless the arguments say otherwise.
+func (f *fleet) links(args ...string) string {
+	return slimctl(f.t, f.plane.northbound, append([]string{"controller", "link", "list"}, args...)...)
+}
+
+// unlinked are the nodes between which a list has no link that should have one, in either direction. The far end of a link that nobody has claimed is known by
+// where it is dialled. There may be two links between the same nodes, of which each has come while the other one did.
+func (f *fleet) unlinked(list string) (missing []pair) {
+	linked := map[pair]bool{}
 	for line := range strings.Lines(list) {
-		if x := strings.Fields(line); len(x) == 5 && strings.Contains(x[1], "/") {
-			a, _, _ := strings.Cut(x[1], "/")
-			b, _, _ := strings.Cut(x[2], "/")
-			delete(forgotten, between(a, b))
+		var ends []int
+		for i, m := range f.nodes {
+			if strings.Contains(line, m.name+" ") || strings.Contains(line, "://"+f.dialled[i]+" ") {
+				ends = append(ends, i)
+			}
+		}
+		if len(ends) == 2 {
+			linked[pair(ends)] = true
 		}
 	}
-	for p := range forgotten {
-		for _, m := range f.nodes {
-			if strings.HasPrefix(m.name, p[0]+"/") {
-				f.t.Logf("the control plane has forgotten the link between %s and %s: %s is started again", p[0], p[1], m.label)
-				f.forgotten++
-				m.kill()
-				m.node.start(f.t)
-				return
+	for j := range f.nodes {
+		for i := range j {
+			if !linked[pair{i, j}] && (i == 0 || !f.star) {
+				missing = append(missing, pair{i, j})
 			}
 		}
 	}
+	return missing
+}
+
+// remember starts a node anew whose link to another one upstream's control plane has forgotten, and counts that. When the last node of a
+// domain goes the control plane marks the links to it as deleted, and orders their other ends to end them; when the node is back it takes
+// the marks off. But if another end acknowledges that order only then, the record of its link is deleted nonetheless; and what it
+// does at the end of a node's stream it may do when that node has registered again. Nothing makes another link. One is forgotten that has
+// been in no list of all records (up, ordered, failed or marked) for some time in which both nodes were registered.
+func (f *fleet) remember(list string) {
+	if !strings.HasPrefix(list, "Links: ") { // slimctl could not be told
+		return
+	}
+	registered := map[int]bool{}
+	for line := range strings.Lines(slimctl(f.t, f.plane.northbound, "controller", "node", "list")) {
+		for i, m := range f.nodes {
+			if strings.Contains(line, m.name+" ") && strings.Contains(line, " Connected ") {
+				registered[i] = true
+			}
+		}
+	}
+	now := time.Now()
+	missing := map[pair]time.Time{}
+	for _, p := range f.unlinked(list) {
+		if !registered[p[0]] || !registered[p[1]] {
+			continue
+		}
+		missing[p] = now
+		if since, ok := f.missing[p]; ok {
+			missing[p] = since
+		}
+		if now.Sub(missing[p]) >= forgets {
+			a, b := f.nodes[p[0]], f.nodes[p[1]]
+			f.t.Logf("the control plane has forgotten the link between %s and %s: %s is started again", a.name, b.name, a.label)
+			f.forgotten++
+			f.missing = nil
+			a.kill()
+			a.start(f.t)
+			return
+		}
+	}
+	f.missing = missing
 }
 
 // Upstream's control plane forgets a link whose one end is gone and comes back while the other one does not answer, whatever nodes these
@@ -296,23 +334,24 @@ func TestControlPlaneForgetsALink(t *testing.T) {
 			p.untilConnected(t, 1)
 			a := p.startGateway(t, k, "dom-a", gatewayOptions{}) // who comes last dials
 			p.untilLinks(t, 1)
-			f := &fleet{t: t, plane: p, nodes: []*gateway{a, b}}
+			f := &fleet{t: t, plane: p, nodes: []*gateway{a, b}, dialled: []string{a.address(), b.address()}}
 			p.expectLine(t, "status=Applied", p.count("status=Applied")) // it waits for no answer of a for some seconds
 			a.freeze(t)
 			b.kill()
 			p.expectLine(t, "sending desired state to node "+a.name+": 0 connections", 0)
 			came := p.count("southbound: registering node dom-b/")
-			b.node.start(t)
+			b.start(t)
 			p.expectLine(t, "southbound: registering node dom-b/", came)
 			a.signal(t, syscall.SIGCONT)
 			p.expectLine(t, "reconciler: deleted link record for", 0)
-			if out, back := p.becomes(t, links(1), "controller", "link", "list"); back {
+			if out, back := p.becomes(t, limit, links(1), "controller", "link", "list"); back {
 				t.Fatalf("it forgets nothing any more: %s", out)
 			}
-			f.remember(slimctl(t, p.northbound, "controller", "link", "list"))
-			if f.forgotten != 1 {
-				t.Fatalf("%d links are known to be forgotten, want one", f.forgotten)
-			}
+			f.eventually("a link is known to be forgotten", func() (string, bool) {
+				list := f.links("--all")
+				f.remember(list)
+				return list, f.forgotten == 1
+			})
 			p.untilLinks(t, 1)
 		})
 	}

@@ -284,13 +284,13 @@ func (m *killedMesh) kill(t *testing.T, k int) {
 // talk has an app of one node open a session to one of another.
 func (m *killedMesh) talk(t *testing.T, from, to int) {
 	t.Helper()
-	retries := "15"
+	retries := "25"
 	if !m.sound(from, to) {
 		retries = "2"
 	}
 	b := m.replicas[to].app(t, "echo", fmt.Sprintf("org/ns/asked-%d-%d", from, to))
 	defer b.kill()
-	p := m.replicas[from].peer(t, "send", fmt.Sprintf("org/ns/asks-%d-%d", from, to), append(sendArgs(b.name, 20, false), "--retries", retries)...)
+	p := m.replicas[from].peer(t, "send", fmt.Sprintf("org/ns/asks-%d-%d", from, to), append(sendArgs(b.name, 20, false), "--interval-ms", "1000", "--retries", retries, "--timeout", "15")...)
 	p.exit(t, 2*limit)
 	e := p.take(limit, func(e event) bool { return e.kind() == "summary" })
 	switch {

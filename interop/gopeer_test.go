@@ -160,7 +160,7 @@ func (p *goApp) session(c event) (*session.Session, error) {
 }
 
 // commandTime bounds a command, as a guard against hanging.
-const commandTime = 2 * limit
+const commandTime = 4 * limit
 
 // run executes a command, and returns the session that it was about.
 func (p *goApp) run(ctx context.Context, c event) (*session.Session, error) {

@@ -100,7 +100,9 @@ func TestAppsOverLinksWithTLS(t *testing.T) {
 				m.client, m.binding = string(client), "warn"
 				return m
 			}
-			a, b := start(x.a, "dom-a"), start(x.b, "dom-b")
+			a := start(x.a, "dom-a")
+			p.untilConnected(t, 1)
+			b := start(x.b, "dom-b")
 			p.untilLinks(t, 1)
 			rust, py := b.app(t, "echo", "org/ns/rust"), b.script(t, &python, "org/ns/python", "--echo")
 			other := a.script(t, &python, "org/ns/other")
@@ -115,6 +117,7 @@ func TestAppsOverLinksWithTLS(t *testing.T) {
 			m := a.app(t, "moderate", "org/ns/moderator", "--channel", channel, "--mls")
 			member := b.member(t, "org/ns/member")
 			p.untilRoute(t, a, member.name)
+			p.untilRoute(t, b, m.name) // its answer comes at once then
 			m.invite(t, member)
 			p.untilRoute(t, a, channel) // a member on upstream's library takes the first message that comes for the first of its stream
 			m.do(t, event{"publish": "to all", "count": 20})
@@ -167,7 +170,7 @@ func TestEnforcedSettingsOfLinks(t *testing.T) {
 	}
 	t.Cleanup(l.Close)
 	l.Reject()
-	b.node.start(t)
+	b.start(t)
 	p.untilConnected(t, 1)
 	began := time.Now()
 	p.startGateway(t, ours, "dom-a", gatewayOptions{})
@@ -185,7 +188,7 @@ func TestEnforcedSettingsOfLinks(t *testing.T) {
 func TestEnforcedTimeoutOfLinks(t *testing.T) {
 	p := startPlane(t, fullMesh+"\nenforce_node_connection: {backoff: 100, timeout: 1500}")
 	b := p.newGateway(t, ours, "dom-b", gatewayOptions{external: unanswered(t)})
-	b.node.start(t)
+	b.start(t)
 	p.untilConnected(t, 1)
 	a := p.startGateway(t, ours, "dom-a", gatewayOptions{})
 	a.expectLine(t, "no connection within 1.5s", 0)
@@ -199,7 +202,10 @@ func unanswered(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	port := freePort(t)
+	port := freePort(t) // connections of others that were there may not be over
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -207,11 +213,14 @@ func unanswered(t *testing.T) string {
 		t.Fatal(err)
 	}
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	for {
-		c, err := net.DialTimeout("tcp", addr, 500*time.Millisecond)
+	for failed := 0; failed < 2; { // the first may have come late to a queue with room
+		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err != nil {
-			return addr
+			failed++
+			continue
 		}
+		failed = 0
 		t.Cleanup(func() { c.Close() })
 	}
+	return addr
 }

@@ -99,17 +99,20 @@ func (r *ring) reach(from int, number uint64) (reach, most int) {
 	return reach, most
 }
 
-// reached waits, half a second at most, until a message has come to so many others.
-func (r *ring) reached(from int, number uint64, want int) bool {
-	return r.await(func() bool {
+// soon is how long a message is waited for that need not come to all: the ring has yet to find its shape.
+const soon = 500 * time.Millisecond
+
+// reached waits, so long at most, until a message has come to so many others.
+func (r *ring) reached(d time.Duration, from int, number uint64, want int) bool {
+	return r.await(d, func() bool {
 		n, _ := r.reach(from, number)
 		return n >= want
 	})
 }
 
-// await waits, half a second at most, until check is true of what has come.
-func (r *ring) await(check func() bool) bool {
-	late := time.After(500 * time.Millisecond)
+// await waits, so long at most, until check is true of what has come.
+func (r *ring) await(d time.Duration, check func() bool) bool {
+	late := time.After(d)
 	for {
 		r.mu.Lock()
 		changed := r.changed
@@ -130,7 +133,7 @@ func (r *ring) untilReached(t *testing.T, from, others int) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); ; {
 		number := r.publish(t, from)
-		if r.reached(from, number, others) {
+		if r.reached(soon, from, number, others) {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -147,7 +150,7 @@ func (r *ring) untilClosed(t *testing.T, ends int) {
 		if time.Now().After(deadline) {
 			t.Fatalf("after %v %d ends of links stand by, want %d", limit, r.standing(), ends)
 		}
-		r.reached(0, r.publish(t, 0), len(r.nodes))
+		r.reached(soon, 0, r.publish(t, 0), len(r.nodes))
 	}
 }
 
@@ -174,7 +177,9 @@ func (r *ring) once(t *testing.T, nodes ...int) {
 			}
 		}
 		for _, x := range all {
-			r.reached(x.from, x.number, len(nodes)-1)
+			if !r.reached(limit, x.from, x.number, len(nodes)-1) {
+				break // so will the others
+			}
 		}
 	}
 	for _, x := range all {
@@ -217,7 +222,7 @@ func TestLoopsDoubleNothing(t *testing.T) {
 		r := newRing(t, upstream, upstream, upstream, upstream)
 		for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
 			number := r.publish(t, 0)
-			if r.await(func() bool {
+			if r.await(soon, func() bool {
 				_, most := r.reach(0, number)
 				return most > 1
 			}) {

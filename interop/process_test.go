@@ -72,7 +72,7 @@ func spawnIn(t *testing.T, dir, label string, env []string, argv ...string) *pro
 	out, outEnd := io.Pipe()
 	log, logEnd := io.Pipe()
 	p.cmd.Stdout, p.cmd.Stderr = outEnd, logEnd
-	p.cmd.WaitDelay = time.Second
+	p.cmd.WaitDelay = 10 * time.Second
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("%s: %v", label, err)
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/session"
 )
 
-// brisk is a session in which what is not answered is given up after five seconds.
-var brisk = session.SessionOptions{Interval: 500 * time.Millisecond, Retries: 10}
+// brisk is a session in which what is not answered is given up after ten seconds.
+var brisk = session.SessionOptions{Interval: 500 * time.Millisecond, Retries: 20}
 
 // awaitEvent waits for an event that match holds for.
 func awaitEvent(t *testing.T, s *session.Session, what string, match func(session.Event) bool) {
@@ -51,7 +51,8 @@ func TestPeersWithAnotherSecret(t *testing.T) {
 		if e := p.expect(t, "error"); e.text("what") != "fatal" {
 			t.Errorf("a session with another secret: %v", e)
 		}
-		if s := a.Stats(); s.Unbelieved == 0 || s.Sessions != 1 {
+		await(t, "it is counted", func() bool { return a.Stats().Unbelieved > 0 })
+		if s := a.Stats(); s.Sessions != 1 {
 			t.Errorf("%+v", s)
 		}
 		m := n.member(t, "org/ns/mallory", foreign...)
@@ -78,7 +79,7 @@ func TestModeratorIsKilled(t *testing.T) {
 				x := n.member(t, "org/ns/x")
 				b, c := n.connect(t, "org/ns/b"), n.connect(t, "org/ns/c")
 				lb, lc := listen(t, b), listen(t, c)
-				flags := append(shape.flags(), "--channel", channel, "--interval-ms", "200", "--retries", "10")
+				flags := append(shape.flags(), "--channel", channel, "--interval-ms", "1000", "--retries", "4") // timers of all
 				m := n.app(t, "moderate", "org/ns/moderator", flags...)
 				m.invite(t, x)
 				m.do(t, event{"invite": "org/ns/b"})

@@ -21,21 +21,25 @@ const (
 // watched makes an application log its reconnects.
 var watched = []string{"--log", "slim_datapath=info"}
 
-// quickOpening is below the first repeat of a lost discovery message (1 s): a session that opens within it was
+// quickOpening is below the first repeat of a lost discovery message (5 s): a session that opens within it was
 // not delayed by a message that went to a dead or wrong application.
-const quickOpening = 900 * time.Millisecond
+const quickOpening = 4500 * time.Millisecond
 
-// slowestOpening opens sessions to b's name one after another, wants that b gets all of them, and returns how
-// long the slowest took to open. A ghost of the name would swallow some of the opening messages, which the node
-// spreads over all holders of the name, and so delay them.
+// slowestOpening opens sessions to b's name one after another, until one is not quick, wants that b gets all of them,
+// and returns how long the slowest took to open. A ghost of the name would swallow some of the opening messages, which
+// the node spreads over all holders of the name, and so delay them.
 func (n *node) slowestOpening(t *testing.T, b *app) (slowest time.Duration) {
 	t.Helper()
 	for i := range 6 {
-		p := n.peer(t, "send", fmt.Sprintf("org/ns/probe%d", i), "--to", b.name, "--count", "20", "--echo")
+		p := n.peer(t, "send", fmt.Sprintf("org/ns/probe%d", i), "--to", b.name, "--count", "20", "--echo",
+			"--interval-ms", "5000", "--retries", "20", "--timeout", "120")
 		wantAnswers(t, p.succeed(t), 20)
 		opened := time.Duration(p.expect(t, "session").number("open_us")) * time.Microsecond
 		slowest = max(slowest, opened)
 		wantSession(t, b, 20)
+		if slowest > quickOpening {
+			break
+		}
 	}
 	return slowest
 }
@@ -43,7 +47,11 @@ func (n *node) slowestOpening(t *testing.T, b *app) (slowest time.Duration) {
 // wantOnlyReceiver wants that nobody but b attracts messages to its name.
 func (n *node) wantOnlyReceiver(t *testing.T, b *app) {
 	t.Helper()
-	if slowest := n.slowestOpening(t, b); slowest > quickOpening {
+	slowest := n.slowestOpening(t, b)
+	if slowest > quickOpening { // somebody else is still there then, and a machine that stood still is not
+		slowest = n.slowestOpening(t, b)
+	}
+	if slowest > quickOpening {
 		t.Errorf("a session to %s opened after %v, want less than %v: something else holds the name", b.name, slowest, quickOpening)
 	}
 }
@@ -53,7 +61,7 @@ func restarts(t *testing.T, k kind, stop func(t *testing.T, n *node, dialers ...
 	n := startNode(t, k)
 	b := n.app(t, "echo", bob, watched...)
 	members := []*app{n.member(t, "org/ns/member0", watched...), n.member(t, "org/ns/member1", watched...)}
-	m := n.app(t, "moderate", "org/ns/moderator", append([]string{"--channel", channel, "--mls"}, watched...)...)
+	m := n.app(t, "moderate", "org/ns/moderator", append([]string{"--channel", channel, "--mls", "--interval-ms", "2000", "--retries", "12"}, watched...)...)
 	all := append([]*app{b, m}, members...)
 	m.invite(t, members...)
 	exchange := func(round string) {
@@ -128,7 +136,7 @@ func (n *node) crash(t *testing.T, dialers ...*process) {
 func (n *node) stop(t *testing.T) int {
 	t.Helper()
 	n.signal(t, syscall.SIGTERM)
-	return n.exit(t, limit)
+	return n.exit(t, 2*limit)
 }
 
 // TestApplicationsSurviveAKilledNode: when the kernel ends a process it closes files from the highest descriptor
@@ -190,7 +198,7 @@ func TestReplayedSubscriptionCanBeWithdrawn(t *testing.T) {
 // awaitReplay returns when the application is reachable again after a restart of the node.
 func (n *node) awaitReplay(t *testing.T, a *app) {
 	t.Helper()
-	n.run(t, "send", "org/ns/waiter", "--to", a.name, "--retries", "20", "--no-close") // it might be closed before a sees it
+	n.run(t, "send", "org/ns/waiter", "--to", a.name, "--interval-ms", "1000", "--retries", "20", "--no-close") // it might be closed before a sees it
 	a.expect(t, "message")
 }
 

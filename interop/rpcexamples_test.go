@@ -34,9 +34,9 @@ func example(t *testing.T, name string) []string {
 // printed returns what an example prints that is run with a node until the text says enough: a server may come late.
 func (n *node) printed(t *testing.T, enough func(text string) bool, program []string, args ...string) string {
 	t.Helper()
-	deadline := time.Now().Add(2 * limit)
+	deadline := time.Now().Add(8 * limit)
 	for {
-		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
 		cmd := exec.CommandContext(ctx, program[0], append(program[1:len(program):len(program)], args...)...)
 		cmd.Env = append(os.Environ(), exampleSecret, "SLIM_ADDR="+n.url())
 		out, err := cmd.Output()

@@ -343,7 +343,10 @@ func (r rustCaller) call(t *testing.T, a rpcAsk) rpcOutcome {
 		args = append(args, "--meta", k+"="+v)
 	}
 	p := r.node.peer(t, "rpc-call", r.name, args...)
-	summary := p.expect(t, "summary")
+	summary := p.take(4*limit, isKind("summary"))
+	if summary == nil {
+		t.Fatalf("%s: no summary", p.label)
+	}
 	p.exit(t, limit)
 	o := rpcOutcome{failed: summary.number("failed")}
 	for e := p.take(0, isKind("response")); e != nil; e = p.take(0, isKind("response")) {

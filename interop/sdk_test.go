@@ -87,7 +87,7 @@ func (n *node) connect(t *testing.T, name string, change ...func(*session.Option
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*limit)
 		defer cancel()
 		if err := a.Close(ctx); err != nil {
 			t.Errorf("%s: close: %v", name, err)
@@ -425,7 +425,7 @@ func TestGoLeadsAGroupWhoseMemberDies(t *testing.T) {
 			suffix := fmt.Sprint("-", plain)
 			b, c := n.member(t, "org/ns/b"+suffix), n.member(t, "org/ns/c"+suffix)
 			a := n.connect(t, "org/ns/moderator"+suffix)
-			o := session.SessionOptions{Plain: plain, Interval: 500 * time.Millisecond, Retries: 10}
+			o := session.SessionOptions{Plain: plain, Interval: 500 * time.Millisecond, Retries: 20}
 			g, err := a.OpenGroup(within(t), session.MustName(channel), o)
 			if err != nil {
 				t.Fatal(err)

@@ -3,10 +3,12 @@
 package interop
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,10 +109,35 @@ func TestSPIFFEApps(t *testing.T) {
 		a := n.connect(t, alice, us.options(t, us.id, third.id))
 		listen(t, a)
 		args := append([]string{"--to", alice, "--mls", "--retries", "2", "--interval-ms", "200", "--timeout", "10"}, them.flags(t)...)
-		if code := n.peer(t, "send", bob, args...).exit(t, limit); code != 1 || a.Stats().Unbelieved == 0 {
-			t.Errorf("status %d, %+v", code, a.Stats())
+		if code := n.peer(t, "send", bob, args...).exit(t, limit); code != 1 {
+			t.Errorf("status %d", code)
 		}
+		await(t, "it is counted", func() bool { return a.Stats().Unbelieved > 0 })
 	})
+}
+
+// shownTokens knows the tokens that an application has shown.
+type shownTokens struct {
+	session.TokenSource
+	mu   sync.Mutex
+	seen map[string]bool // guarded by mu
+}
+
+// Token implements session.TokenSource.
+func (s *shownTokens) Token(ctx context.Context, publicKey []byte) (string, error) {
+	token, err := s.TokenSource.Token(ctx, publicKey)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.seen[token] = true
+	}
+	return token, err
+}
+
+func (s *shownTokens) different() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.seen)
 }
 
 // SVIDs that live for seconds are renewed, and no message is lost.
@@ -119,9 +146,10 @@ func TestSPIFFEAppsWhoseTokensAreRenewed(t *testing.T) {
 	r := startRealm(t, time.Hour, time.Hour)
 	r.start()
 	r.ready()
-	us, them := r.workload("us", 6*time.Second), r.workload("them", 6*time.Second)
+	us, them := r.workload("us", 16*time.Second), r.workload("them", 16*time.Second)
 	n := startNode(t, ours)
-	a, b := n.connect(t, alice, us.options(t)), n.connect(t, bob, them.options(t))
+	shown := &shownTokens{seen: map[string]bool{}}
+	a, b := n.connect(t, alice, us.options(t), func(o *session.Options) { shown.TokenSource, o.Tokens = o.Tokens, shown }), n.connect(t, bob, them.options(t))
 	l := listen(t, b)
 	s, err := a.Open(within(t), session.MustName(bob), session.SessionOptions{})
 	if err != nil {
@@ -129,7 +157,10 @@ func TestSPIFFEAppsWhoseTokensAreRenewed(t *testing.T) {
 	}
 	heard := accept(t, l)
 	begin := time.Now()
-	for i := 0; time.Since(begin) < 15*time.Second; i++ {
+	for i := 0; shown.different() < 4; i++ {
+		if time.Since(begin) > 4*limit {
+			t.Fatalf("after %v there are %d tokens", time.Since(begin), shown.different())
+		}
 		text := fmt.Sprint(i)
 		says(t, s, text)
 		hears(t, heard, text)

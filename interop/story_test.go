@@ -209,7 +209,7 @@ func (s *story) settings(c event) event {
 
 // flags are settings for slim-peer.
 func (s *story) flags() []string {
-	return append(shape{s.cell.plain, s.cell.unreliable}.flags(), "--interval-ms", strconv.Itoa(storyInterval), "--retries", strconv.Itoa(storyRetries))
+	return append(shape{s.cell.plain, s.cell.unreliable}.flags(), "--interval-ms", strconv.Itoa(storyInterval), "--retries", strconv.Itoa(storyRetries), "--timeout", "30")
 }
 
 // lead starts the moderator of a group.

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// fleet starts a gateway for each of some domains, ours and upstream's in turn.
+// fleet starts a gateway for each of some domains, ours and upstream's in turn. Of two that register at the same moment each may get a link
+// to the other.
 func (p *plane) fleet(t *testing.T, domains ...string) map[string]*gateway {
 	t.Helper()
 	all := map[string]*gateway{}
@@ -18,6 +19,7 @@ func (p *plane) fleet(t *testing.T, domains ...string) map[string]*gateway {
 			k = upstream
 		}
 		all[d] = p.startGateway(t, k, d, gatewayOptions{})
+		p.untilConnected(t, i+1)
 	}
 	return all
 }
@@ -64,6 +66,7 @@ func TestGatewaysComeAndGo(t *testing.T) {
 			t.Parallel()
 			p := startPlane(t, fullMesh)
 			a := p.startGateway(t, ours, "dom-a", gatewayOptions{})
+			p.untilConnected(t, 1)
 			b := p.startGateway(t, ours, "dom-b", gatewayOptions{})
 			p.untilLinks(t, 1)
 			other := p.startGateway(t, ours, "dom-a", gatewayOptions{})
@@ -86,7 +89,7 @@ func TestGatewaysComeAndGo(t *testing.T) {
 			p.until(t, "no link", links(0), "controller", "link", "list")
 			b.port = freePort(t)
 			b.configure(t, p, strings.TrimPrefix(b.name, "dom-b/"), gatewayOptions{})
-			b.node.start(t)
+			b.start(t)
 			p.untilLinks(t, 1)
 			echo = b.app(t, "echo", "org/ns/echo")
 			p.untilRoute(t, other, echo.name)
@@ -110,7 +113,7 @@ func TestRegistrationNeedsASecret(t *testing.T) {
 	echo.quit(t)
 	b.quit(t)
 	b.configure(t, p, strings.TrimPrefix(b.name, "dom-b/"), shows(secret))
-	b.node.start(t)
+	b.start(t)
 	p.untilLinks(t, 1)
 	echo = b.app(t, "echo", "org/ns/echo")
 	p.untilRoute(t, a, echo.name)
@@ -125,7 +128,9 @@ func TestRegistrationByAKey(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
 			p := startPlane(t, fullMesh)
-			a, b := p.startGateway(t, x.a, "dom-a", shows), p.startGateway(t, x.b, "dom-b", shows)
+			a := p.startGateway(t, x.a, "dom-a", shows)
+			p.untilConnected(t, 1)
+			b := p.startGateway(t, x.b, "dom-b", shows)
 			p.untilLinks(t, 1)
 			echo := b.app(t, "echo", "org/ns/echo")
 			p.untilRoute(t, a, echo.name)

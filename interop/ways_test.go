@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -126,10 +125,8 @@ func TestApplicationsComeBackInAllWays(t *testing.T) {
 func TestUplinksInAllWays(t *testing.T) {
 	onBoth(t, func(t *testing.T, k kind) {
 		n, ways := startNodeOfAllWays(t, k)
-		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		defer cancel()
 		dial := func(w way) *uplink.Conn {
-			c, err := uplink.Dial(ctx, w.endpoint, nil)
+			c, err := uplink.Dial(within(t), w.endpoint, nil)
 			if err != nil {
 				t.Fatalf("%s: %v", w.name, err)
 			}
@@ -145,7 +142,7 @@ func TestUplinksInAllWays(t *testing.T) {
 				first, second := wire.Text("org", "ns", "a").WithID(uint64(j), uint64(i)), wire.Text("org", "ns", "b").WithID(uint64(j), uint64(i))
 				pass(t, a, b, first, second)
 				for _, c := range []*uplink.Conn{a, b} {
-					if err := c.Close(ctx); err != nil && k == ours {
+					if err := c.Close(within(t)); err != nil && k == ours {
 						t.Errorf("%s to %s: %v", from.name, to.name, err)
 					}
 				}

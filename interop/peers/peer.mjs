@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 const slim = await import(process.env.SLIM_BINDINGS);
 const SECRET = 'judge-shared-secret-0123456789-abcdefghij';
 const POLL_MS = 500;
-const WAIT_MS = 20000;
+const WAIT_MS = 30000; // for an acknowledgement: this core tells of none that it has given up
 const IN_FLIGHT = 64; // messages at most
 
 const { values: args } = parseArgs({
@@ -101,8 +101,8 @@ class Peer {
   config(sessionType, command) {
     return {
       sessionType,
-      maxRetries: command.unreliable ? undefined : command.retries ?? 10,
-      interval: command.unreliable ? undefined : command.interval_ms ?? 1000,
+      maxRetries: command.unreliable ? undefined : command.retries ?? 4,
+      interval: command.unreliable ? undefined : command.interval_ms ?? 5000,
       metadata: new Map(),
       mlsSettings: command.mls ? { headerIntegrityValidationPercent: 100 } : undefined,
     };
@@ -132,7 +132,7 @@ class Peer {
     } else if (command.remove) {
       await session.removeAndWaitAsync(slim.Name.fromString(command.remove));
     } else if (command.publish) {
-      await this.publish(session, command.publish, command.count);
+      await this.publish(session, command.publish, command.count, command.wait_ms ?? WAIT_MS);
     } else if (command.subscribe) {
       await this.app.subscribeAsync(slim.Name.fromString(command.subscribe), this.conn);
     } else if (command.unsubscribe) {
@@ -149,14 +149,14 @@ class Peer {
     return number;
   }
 
-  async publish(session, text, count) {
+  async publish(session, text, count, wait) {
     const texts = count === undefined ? [text] : Array.from({ length: count }, (_, i) => `${text}#${i}`);
     const handles = [];
     for (const t of texts) {
       handles.push(await session.publishAsync(bytes(t), undefined, undefined));
-      if (handles.length === IN_FLIGHT) await handles.shift().waitForAsync(WAIT_MS);
+      if (handles.length === IN_FLIGHT) await handles.shift().waitForAsync(wait);
     }
-    for (const handle of handles) await handle.waitForAsync(WAIT_MS);
+    for (const handle of handles) await handle.waitForAsync(wait);
   }
 }
 

@@ -5,7 +5,7 @@ Commands come as JSON lines on stdin, events go as JSON lines to stdout, in the 
     {"open": "org/ns/b", "mls": true, "tag": 1}        p2p session; also "unreliable", "interval_ms", "retries"
     {"group": "org/ns/chan", "mls": true, "tag": 2}    group session led by this application; likewise
     {"invite": "org/ns/b"}  {"remove": "org/ns/b"}     members
-    {"publish": "hi", "count": 3}                      "hi", or "hi#0" to "hi#2" if count is given
+    {"publish": "hi", "count": 3}                      "hi", or "hi#0" to "hi#2" if count is given; also "wait_ms", of 30 s
     {"ask": "hi", "count": 50}                         each only after the answer to the last; gives "p50_us"
     {"subscribe": "org/ns/x"}  {"unsubscribe": "org/ns/x"}
     {"suspend": true}  {"rejoin": true}                out of a group for the time being, and back
@@ -31,7 +31,7 @@ import slim_bindings as slim
 
 SECRET = "judge-shared-secret-0123456789-abcdefghij"
 POLL = datetime.timedelta(milliseconds=500)
-WAIT = datetime.timedelta(seconds=20)
+WAIT = 30  # seconds for an acknowledgement: a message that is given up may have none at all
 IN_FLIGHT = 64  # messages at most
 output = threading.Lock()
 
@@ -120,8 +120,8 @@ class Peer:
         reliable = not command.get("unreliable")
         return slim.SessionConfig(
             session_type=kind,
-            max_retries=command.get("retries", 10) if reliable else None,
-            interval=datetime.timedelta(milliseconds=command.get("interval_ms", 1000)) if reliable else None,
+            max_retries=command.get("retries", 4) if reliable else None,
+            interval=datetime.timedelta(milliseconds=command.get("interval_ms", 5000)) if reliable else None,
             metadata={},
             mls_settings=mls,
         )
@@ -158,7 +158,7 @@ class Peer:
         elif "remove" in command:
             session.remove_and_wait(slim.Name.from_string(command["remove"]))
         elif "publish" in command:
-            self.publish(session, command["publish"], command.get("count"))
+            self.publish(session, command["publish"], command.get("count"), command.get("wait_ms", 1000 * WAIT))
         elif "ask" in command:
             result["p50_us"] = self.ask(session, command["ask"], command["count"])
         elif "suspend" in command:
@@ -171,15 +171,16 @@ class Peer:
             raise ValueError("unknown command")
         return result
 
-    def publish(self, session, text, count):
+    def publish(self, session, text, count, wait_ms):
         texts = [text] if count is None else [f"{text}#{i}" for i in range(count)]
+        wait = datetime.timedelta(milliseconds=wait_ms)
         handles = collections.deque()
         for t in texts:
             handles.append(session.publish(t.encode(), None, None))
             if len(handles) == IN_FLIGHT:
-                handles.popleft().wait_for(WAIT)
+                handles.popleft().wait_for(wait)
         for handle in handles:
-            handle.wait_for(WAIT)
+            handle.wait_for(wait)
 
     def ask(self, session, text, count):
         """The median of the times from a request to its answer, in microseconds."""
@@ -187,7 +188,7 @@ class Peer:
         for i in range(count):
             start = time.perf_counter()
             session.publish(f"{text}#{i}".encode(), None, None)
-            answer = self.answers.get(timeout=20)
+            answer = self.answers.get(timeout=60)
             times.append(time.perf_counter() - start)
             if answer != f"echo:{text}#{i}":
                 raise ValueError(f"{answer} is no answer to {text}#{i}")

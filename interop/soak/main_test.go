@@ -117,9 +117,9 @@ func childMain(name string) int {
 	return 0
 }
 
-// tell writes reports until ctx ends, and a last one.
+// tell writes reports until ctx ends, and a last one. The parent waits for those that say that the program has begun.
 func (c *child) tell(ctx context.Context, w io.Writer) {
-	t := time.NewTicker(tellEvery)
+	t := time.NewTicker(look)
 	defer t.Stop()
 	out := json.NewEncoder(w)
 	for {
@@ -128,7 +128,11 @@ func (c *child) tell(ctx context.Context, w io.Writer) {
 			_ = out.Encode(c.report())
 			return
 		case <-t.C:
-			_ = out.Encode(c.report())
+			r := c.report()
+			_ = out.Encode(r)
+			if r.Sockets > 0 {
+				t.Reset(tellEvery)
+			}
 		}
 	}
 }

@@ -101,6 +101,11 @@ func (r *round) run(t *testing.T) {
 func (r *round) part(t *testing.T, name string, programs []program, d time.Duration, start state) *part {
 	t.Helper()
 	children := launch(t, r.node.addr, programs)
+	for guard := time.Now().Add(limit); slices.ContainsFunc(children, func(c *running) bool { return c.report().Sockets == 0 }); {
+		if time.Now().After(guard) || !pause(t.Context(), look) {
+			break // judge tells who has not attacked
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	watched := make(chan struct{})
