@@ -242,8 +242,7 @@ func TestAuthPairs(t *testing.T) {
 							var client *process
 							switch {
 							case s.status == "":
-								client = start()
-								client.expectLine(t, "client connected", 0)
+								client = startedUntil(t, "client connected", start)
 								client.wantNoRefusal(t, s.name)
 								if d.server == ours {
 									server.expectLine(t, "connection opened", opened)

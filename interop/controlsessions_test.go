@@ -153,9 +153,13 @@ func TestSessionsWhileAControlPlaneStartsAnew(t *testing.T) {
 			p.kill()
 			time.Sleep(*away)
 			p.start(t)
-			if _, back := p.becomes(t, x.comesBack(), links(1), "controller", "link", "list"); !back {
+			back := p.linkedAgain(t, x.comesBack())
+			if two := p.twoLinks(t); two || !back {
 				hush()
 				speaking.Wait()
+				if two {
+					return
+				}
 				if x.b != upstream {
 					t.Fatal("there is no link again")
 				}

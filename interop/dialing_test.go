@@ -26,7 +26,7 @@ func TestDialledPeerCarriesSessionsBothWays(t *testing.T) {
 			up, before = reconnected, 0
 		}
 		n.expectLine(t, up, before)
-		atRust.expectLine(t, reconnected, 0)
+		atRust.comesBack(t, 0)
 		f.talk(t, atNode, atRust)
 
 		if k == upstream { // it leaves ghosts: TestPeerLinkCarriesSessionsBothWays

@@ -115,8 +115,7 @@ func TestExampleProxies(t *testing.T) {
 						return proxyURL.ReplaceAllString(text, "url: $1://"+proxy.Addr().String())
 					})
 					server := p.serve(t, d.server, "tls/server-config.yaml")
-					client := p.run(t, d.client, file)
-					client.expectLine(t, "client connected", 0)
+					client := p.dials(t, d.client, file)
 					stopInOrder(t, client, server)
 					proxy.mu.Lock()
 					defer proxy.mu.Unlock()
@@ -170,8 +169,7 @@ func TestExampleOfPostQuantumKeys(t *testing.T) {
 					return text
 				})
 				server := p.serve(t, d.server, "pqc/server-config.yaml")
-				client := p.run(t, d.client, "tls/client-config.yaml")
-				client.expectLine(t, "client connected", 0)
+				client := p.dials(t, d.client, "tls/client-config.yaml")
 				for groups, want := range map[string]bool{"X25519": false, "P-256:P-384": false} {
 					cmd := exec.Command("openssl", "s_client", "-connect", fmt.Sprintf("127.0.0.1:%d", p.port[0]), "-groups", groups)
 					cmd.Stdin = strings.NewReader("")
@@ -205,8 +203,7 @@ func TestExampleOfLogging(t *testing.T) {
 				p := newPlace(t, e, nil)
 				n := p.serve(t, k, "logging/example-config.yaml")
 				other := map[kind]kind{ours: upstream, upstream: ours}[k]
-				client := p.run(t, other, "base/client-config.yaml")
-				client.expectLine(t, "client connected", 0)
+				client := p.dials(t, other, "base/client-config.yaml")
 				if k == ours { // which says so a moment later
 					n.expectLine(t, "connection opened", 0)
 				}
@@ -426,8 +423,7 @@ func TestCorrectedReference(t *testing.T) {
 						"cert": "./config/crypto/server-cert.pem", "key": "./config/crypto/server-key.pem"}
 					client["endpoint"] = fmt.Sprintf("http://127.0.0.1:%d", rest.port[0])
 				})
-				n := p.run(t, k, file)
-				n.expectLine(t, "client connected", 0)
+				n := p.dials(t, k, file)
 				stopInOrder(t, n, peer)
 			})
 		}

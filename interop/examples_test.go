@@ -158,6 +158,12 @@ func (p *place) run(t *testing.T, k kind, file string, env ...string) *process {
 	return spawnIn(t, p.dir, fmt.Sprintf("%s node of %s", k, file), env, k.program(t), "--config", "./config/"+file)
 }
 
+// dials is run, and returns when the node has connected to another one.
+func (p *place) dials(t *testing.T, k kind, file string, env ...string) *process {
+	t.Helper()
+	return startedUntil(t, "client connected", func() *process { return p.run(t, k, file, env...) })
+}
+
 // serve is run, and returns when the node accepts connections.
 func (p *place) serve(t *testing.T, k kind, file string) *process {
 	t.Helper()
@@ -207,8 +213,7 @@ func TestExamplePairs(t *testing.T) {
 					t.Parallel()
 					p := newPlace(t, e, nil)
 					server := p.serve(t, d.server, pair.server)
-					client := p.run(t, d.client, pair.client, password)
-					client.expectLine(t, "client connected", 0)
+					client := p.dials(t, d.client, pair.client, password)
 					if d.server == ours {
 						server.expectLine(t, "connection opened", 0)
 					}

@@ -31,9 +31,9 @@ func (f *federation) restart(t *testing.T, apps ...*app) {
 	}
 	f.node.crash(t, append(processes(apps), f.rust.process)...)
 	f.node.start(t)
-	f.rust.expectLine(t, reconnected, before)
+	f.rust.comesBack(t, before)
 	for i, a := range apps {
-		a.expectLine(t, reconnected, at[i])
+		a.comesBack(t, at[i])
 	}
 }
 

@@ -210,21 +210,62 @@ const patient = 3 * time.Minute
 // recover waits until everything is linked and known again, and starts applications anew that have given up.
 func (f *fleet) recover() {
 	since := time.Now()
-	f.untilLinked()
-	f.t.Logf("all links are up %v after the last harm", time.Since(since).Round(time.Millisecond))
-	for i, a := range f.apps {
-		if f.attached(a) {
-			continue
+	for range 3 {
+		f.untilLinked()
+		f.t.Logf("all links are up %v after the last harm", time.Since(since).Round(time.Millisecond))
+		for i, a := range f.apps {
+			if f.attached(a) {
+				continue
+			}
+			if a.language == "Go" || a.count(gaveUp) == 0 {
+				f.t.Errorf("%s is not back at its node, and has not said that it gives up", a.label)
+			}
+			f.reborn[a.language]++
+			a.kill()
+			f.apps[i] = f.startApp(a.language, a.home)
 		}
-		if a.language == "Go" || a.count(gaveUp) == 0 {
-			f.t.Errorf("%s is not back at its node, and has not said that it gives up", a.label)
+		f.untilRoutes()
+		f.t.Logf("all names are known %v after the last harm", time.Since(since).Round(time.Millisecond))
+		m, why := f.surplus()
+		if m == nil {
+			return
 		}
-		f.reborn[a.language]++
-		a.kill()
-		f.apps[i] = f.startApp(a.language, a.home)
+		f.t.Logf("%s is started again: %s", m.label, why)
+		m.kill()
+		m.start(f.t)
 	}
-	f.untilRoutes()
-	f.t.Logf("all names are known %v after the last harm", time.Since(since).Round(time.Millisecond))
+}
+
+// surplus waits for some time until the control plane has only what it should, and returns the node whose end has it drop what is too much, and
+// what that is; nil: nothing. It keeps two links between two nodes that have come back at the same moment. And when it routes all names while one
+// of them is being taken back it routes that, too, and goes on to do so.
+func (f *fleet) surplus() (m *gateway, why string) {
+	for deadline := time.Now().Add(looks); ; time.Sleep(200 * time.Millisecond) {
+		m, why = nil, ""
+		for p, n := range f.between(f.links()) {
+			if n > 1 {
+				m, why = f.nodes[p[0]], fmt.Sprintf("it has %d links with %s", n, f.nodes[p[1]].name)
+			}
+		}
+		told, routed := map[string]bool{}, map[string]string{}
+		for line := range strings.Lines(slimctl(f.t, f.plane.northbound, "controller", "route", "list", "-a")) {
+			switch x := strings.Fields(line); {
+			case len(x) < 4 || x[3] == "DELETED" || x[0] == "SOURCE":
+			case x[0] == "*":
+				told[x[2]] = true
+			default:
+				routed[x[2]] = x[1]
+			}
+		}
+		for name, home := range routed {
+			if i := slices.IndexFunc(f.nodes, func(m *gateway) bool { return m.name == home }); i >= 0 && !told[name] {
+				m, why = f.nodes[i], "nodes have a route to "+name+", which is no more"
+			}
+		}
+		if m == nil || time.Now().After(deadline) {
+			return m, why
+		}
+	}
 }
 
 // untilLinked waits until everything is linked again. What the control plane forgets meanwhile it is reminded of.
@@ -257,10 +298,10 @@ func (f *fleet) links(args ...string) string {
 	return slimctl(f.t, f.plane.northbound, append([]string{"controller", "link", "list"}, args...)...)
 }
 
-// unlinked are the nodes between which a list has no link that should have one, in either direction. The far end of a link that nobody has claimed is known by
+// between counts the links of a list between two nodes, in either direction. The far end of a link that nobody has claimed is known by
 // where it is dialled. There may be two links between the same nodes, of which each has come while the other one did.
-func (f *fleet) unlinked(list string) (missing []pair) {
-	linked := map[pair]bool{}
+func (f *fleet) between(list string) map[pair]int {
+	all := map[pair]int{}
 	for line := range strings.Lines(list) {
 		var ends []int
 		for i, m := range f.nodes {
@@ -269,12 +310,18 @@ func (f *fleet) unlinked(list string) (missing []pair) {
 			}
 		}
 		if len(ends) == 2 {
-			linked[pair(ends)] = true
+			all[pair(ends)]++
 		}
 	}
+	return all
+}
+
+// unlinked are the nodes between which a list has no link that should have one.
+func (f *fleet) unlinked(list string) (missing []pair) {
+	linked := f.between(list)
 	for j := range f.nodes {
 		for i := range j {
-			if !linked[pair{i, j}] && (i == 0 || !f.star) {
+			if linked[pair{i, j}] == 0 && (i == 0 || !f.star) {
 				missing = append(missing, pair{i, j})
 			}
 		}

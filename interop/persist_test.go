@@ -176,7 +176,7 @@ func TestGoIsKilledInAGroup(t *testing.T) {
 	inReliableShapes(t, func(t *testing.T, n *node, s shape) {
 		file := filepath.Join(t.TempDir(), "app.db")
 		x, b := n.member(t, "org/ns/x"), n.goApp(t, "org/ns/b", file)
-		m := n.app(t, "moderate", "org/ns/moderator", append([]string{"--channel", channel, "--interval-ms", "1000", "--retries", "60", "--timeout", "90"}, s.flags()...)...)
+		m := n.app(t, "moderate", "org/ns/moderator", append([]string{"--channel", channel, "--interval-ms", "5000", "--retries", "12", "--timeout", "90"}, s.flags()...)...)
 		m.invite(t, x, b)
 		m.do(t, event{"publish": "first", "count": 100, "inflight": 16})
 		b.receives(t, series("first", 100)...)

@@ -79,7 +79,7 @@ func TestModeratorIsKilled(t *testing.T) {
 				x := n.member(t, "org/ns/x")
 				b, c := n.connect(t, "org/ns/b"), n.connect(t, "org/ns/c")
 				lb, lc := listen(t, b), listen(t, c)
-				flags := append(shape.flags(), "--channel", channel, "--interval-ms", "1000", "--retries", "4") // timers of all
+				flags := append(shape.flags(), "--channel", channel, "--interval-ms", "5000", "--retries", "1") // timers of all
 				m := n.app(t, "moderate", "org/ns/moderator", flags...)
 				m.invite(t, x)
 				m.do(t, event{"invite": "org/ns/b"})

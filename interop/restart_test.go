@@ -31,7 +31,7 @@ const quickOpening = 4500 * time.Millisecond
 func (n *node) slowestOpening(t *testing.T, b *app) (slowest time.Duration) {
 	t.Helper()
 	for i := range 6 {
-		p := n.peer(t, "send", fmt.Sprintf("org/ns/probe%d", i), "--to", b.name, "--count", "20", "--echo",
+		p := n.opened(t, "send", fmt.Sprintf("org/ns/probe%d", i), "--to", b.name, "--count", "20", "--echo",
 			"--interval-ms", "5000", "--retries", "20", "--timeout", "120")
 		wantAnswers(t, p.succeed(t), 20)
 		opened := time.Duration(p.expect(t, "session").number("open_us")) * time.Microsecond
@@ -109,6 +109,7 @@ func reconnect(t *testing.T, k kind, apps []*app, lives int) bool {
 			lost = countLines(a.lines, gaveUp) > 0
 			return lost || countLines(a.lines, reconnected) > lives
 		})
+		a.skipIfLate(t)
 		if lost && k == upstream {
 			t.Logf("%s: gave up reconnecting to the control", a.label)
 			return false
@@ -118,6 +119,27 @@ func reconnect(t *testing.T, k kind, apps []*app, lives int) bool {
 		}
 	}
 	return true
+}
+
+// skipIfLate skips the test if an application or a node of upstream's has lost its link for ever for want of time: it gives the negotiation of
+// a new one five seconds, and does not try again.
+func (p *process) skipIfLate(t *testing.T) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.lines {
+		if strings.Contains(l, gaveUp) && outOfTime.MatchString(l) {
+			t.Skipf("%s: %s", p.label, l)
+		}
+	}
+}
+
+// comesBack waits until a dialler of upstream's has reconnected after so many earlier lives of its link.
+func (p *process) comesBack(t *testing.T, lives int) {
+	t.Helper()
+	p.await(limit, func() bool { return countLines(p.lines, gaveUp) > 0 || countLines(p.lines, reconnected) > lives })
+	p.skipIfLate(t)
+	p.expectLine(t, reconnected, lives)
 }
 
 // crash kills the node while its dialers are frozen, so that all of them find its port closed when they go on.
@@ -210,7 +232,7 @@ func TestNoGhostsOfKilledSubscribers(t *testing.T) {
 		n := startNode(t, k)
 		for range 3 {
 			b := n.app(t, "echo", bob, "--quiet", "--sink")
-			flood := n.peer(t, "send", alice, "--to", bob, "--unreliable", "--count", "1000000", "--size", "4000")
+			flood := n.opened(t, "send", alice, "--to", bob, "--unreliable", "--count", "1000000", "--size", "4000")
 			b.expect(t, "session")
 			b.freeze(t)
 			n.awaitBacklog(t)

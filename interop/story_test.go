@@ -44,7 +44,7 @@ const tellings = 3
 
 // spoilt is what applications of upstream's say when they were slow: a node does not wait for ever for who connects, a moderator gives up what
 // it does when an answer comes twice, which it does after two seconds, and panics.
-var spoilt = []string{": not ready", "unexpected timer id", "error receiving ack for message: channel closed"}
+var spoilt = []string{": not ready", answeredTwice, "error receiving ack for message: channel closed"}
 
 // tell runs the story of a cell. Where upstream is alone with the nodes, and where what it says shows that it was too slow for
 // itself, the story is told again.

@@ -72,13 +72,13 @@ func TestPeersLinkedByWebSocket(t *testing.T) {
 				to.crash(t, from.process, there.process)
 				to.start(t)
 				from.expectLine(t, again[c.dialler], before)
-				there.expectLine(t, reconnected, 0)
+				there.comesBack(t, 0)
 				f.talk(t, here, there)
 
 				from.crash(t, here.process)
 				from.start(t)
 				from.expectLine(t, up[c.dialler], 0)
-				here.expectLine(t, reconnected, 0)
+				here.comesBack(t, 0)
 				f.talk(t, here, there)
 			})
 		}
