@@ -61,8 +61,11 @@ func (n *node) patience(command string, args []string) (more []string) {
 	absent := func(option string) bool { return !slices.Contains(args, option) }
 	if (command == "send" || command == "moderate") && absent("--interval-ms") {
 		interval, retries := "5000", "4"
-		if n.ordered {
+		switch {
+		case n.ordered:
 			interval, retries = "2000", "12"
+		case command == "moderate" && !slices.Contains(args, "--mls"): // which cannot be begun again
+			interval, retries = "15000", "2"
 		}
 		more = append(more, "--interval-ms", interval)
 		if absent("--retries") {
@@ -134,6 +137,18 @@ func (n *node) opened(t *testing.T, command, name string, args ...string) *proce
 		}
 		t.Logf("%s is started again:\n%s", p.label, p.tail())
 	}
+}
+
+// ends is the status with which a slim-peer command that cannot succeed ends. It is started again where it has waited for too long.
+func (n *node) ends(t *testing.T, command, name string, args ...string) (status int) {
+	t.Helper()
+	for range 3 {
+		p := n.peer(t, command, name, args...)
+		if status = p.exit(t, limit); !p.waitedInVain() {
+			break
+		}
+	}
+	return status
 }
 
 // run executes a slim-peer command that ends by itself and returns its summary; it must report ok and

@@ -565,7 +565,7 @@ func TestMLSModeratorOfRealMembers(t *testing.T) {
 func TestMLSPointToPointWithRust(t *testing.T) {
 	n := startNode(t, ours)
 	us := n.mlsApp(t, "org/ns/us")
-	send := n.peer(t, "send", "org/ns/sender", "--to", "org/ns/us", "--count", "5", "--mls")
+	send, _ := n.peer(t, "send", "org/ns/sender", "--to", "org/ns/us", "--count", "5", "--mls").connected(t)
 	us.expect("joined")
 	for i := range 5 {
 		if e := us.expect("message"); e.text("from") != "org/ns/sender" {

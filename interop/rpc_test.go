@@ -13,7 +13,7 @@ const server, client = "org/ns/server", "org/ns/client"
 // responses runs an rpc-call and returns the texts of its responses in order of arrival.
 func (n *node) responses(t *testing.T, args ...string) []string {
 	t.Helper()
-	p := n.peer(t, "rpc-call", client, args...)
+	p := n.opened(t, "rpc-call", client, args...)
 	summary := p.succeed(t)
 	if summary.number("failed") != 0 {
 		t.Errorf("%s: %v", p.label, summary)

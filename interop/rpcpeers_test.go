@@ -309,7 +309,7 @@ type rustCaller struct {
 
 func (r rustCaller) call(t *testing.T, a rpcAsk) rpcOutcome {
 	if a.giveUp { // no more can be done from outside than to kill it
-		p := r.node.peer(t, "rpc-call", r.name, "--to", a.to[0], "--method", a.method.Name, "--payload", a.requests[0])
+		p := r.node.opened(t, "rpc-call", r.name, "--to", a.to[0], "--method", a.method.Name, "--payload", a.requests[0])
 		p.expect(t, "ready")
 		time.Sleep(500 * time.Millisecond) // in which the call has probably begun: nothing says so
 		p.kill()
@@ -342,7 +342,7 @@ func (r rustCaller) call(t *testing.T, a rpcAsk) rpcOutcome {
 	for k, v := range a.metadata {
 		args = append(args, "--meta", k+"="+v)
 	}
-	p := r.node.peer(t, "rpc-call", r.name, args...)
+	p := r.node.opened(t, "rpc-call", r.name, args...)
 	summary := p.take(4*limit, isKind("summary"))
 	if summary == nil {
 		t.Fatalf("%s: no summary", p.label)

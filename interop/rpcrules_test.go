@@ -85,8 +85,12 @@ func TestRPCCallerIsKilled(t *testing.T) {
 		ended <- context.Cause(ctx)
 		return nil, ctx.Err()
 	})
-	p := n.peer(t, "rpc-call", client, "--to", server, "--method", "Slow", "--timeout", "600")
-	<-began
+	p := n.opened(t, "rpc-call", client, "--to", server, "--method", "Slow", "--timeout", "600")
+	select {
+	case <-began:
+	case <-time.After(4 * limit):
+		t.Fatalf("the call has not come:\n%s", p.tail())
+	}
 	p.kill()
 	select {
 	case err := <-ended:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -22,11 +23,16 @@ type workload struct {
 	id string
 }
 
+// workload returns when the agent, which runs, has tokens for it: it hears of an entry some seconds after the server, and of one of two
+// at times before the other.
 func (r *realm) workload(name string, jwt time.Duration) *workload {
 	r.t.Helper()
 	w := &workload{r, "spiffe://example.org/apps/" + name}
 	r.ask("entry", "create", "-parentID", "spiffe://example.org/agent", "-spiffeID", w.id,
 		"-selector", fmt.Sprintf("unix:uid:%d", os.Getuid()), "-jwtSVIDTTL", fmt.Sprint(int(jwt.Seconds())))
+	await(r.t, "a token of "+w.id, func() bool {
+		return exec.Command(spireProgram(r.t, "spire-agent"), "api", "fetch", "jwt", "-audience", "slim", "-spiffeID", w.id, "-socketPath", r.socket()).Run() == nil
+	})
 	return w
 }
 
@@ -109,7 +115,7 @@ func TestSPIFFEApps(t *testing.T) {
 		a := n.connect(t, alice, us.options(t, us.id, third.id))
 		listen(t, a)
 		args := append([]string{"--to", alice, "--mls", "--retries", "2", "--interval-ms", "200", "--timeout", "10"}, them.flags(t)...)
-		if code := n.peer(t, "send", bob, args...).exit(t, limit); code != 1 {
+		if code := n.ends(t, "send", bob, args...); code != 1 {
 			t.Errorf("status %d", code)
 		}
 		await(t, "it is counted", func() bool { return a.Stats().Unbelieved > 0 })

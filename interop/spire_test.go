@@ -255,8 +255,7 @@ func TestSPIREPairs(t *testing.T) {
 							var p *process
 							switch {
 							case x.refused == "":
-								p = start()
-								p.expectLine(t, "client connected", 0)
+								p = startedUntil(t, "client connected", start)
 								p.wantNoRefusal(t, x.name)
 								if d.server == ours {
 									s.expectLine(t, r.id, 0)
@@ -305,7 +304,9 @@ func TestSPIREPeersByID(t *testing.T) {
 			d = r.node(k, "example-client.yaml", s.port, "server_name: slim.example.org", "server_name: elsewhere.example.org",
 				"trust_domains: [example.org]", "accepted_spiffe_ids: ['spiffe://example.org/slim']")
 		}
-		p := spawn(t, string(k)+" client", nil, d.kind.program(t), "--config", d.config)
+		p := startedUntil(t, "client connected", func() *process {
+			return spawn(t, string(k)+" client", nil, d.kind.program(t), "--config", d.config)
+		})
 		s.expectLine(t, "connection opened", connected)
 		p.kill() // upstream's does not hear signals at once
 	}
@@ -356,8 +357,7 @@ func TestSPIRERotationUnderLoad(t *testing.T) {
 
 	const count = 6000
 	echo := b.app(t, "echo", "org/ns/echo", "--quiet")
-	sent := a.peer(t, "send", "org/ns/send", "--to", "org/ns/echo", "--count", fmt.Sprint(count), "--rate", "200", "--inflight", "50", "--echo", "--mls")
-	sent.expect(t, "ready")
+	sent, _ := a.peer(t, "send", "org/ns/send", "--to", "org/ns/echo", "--count", fmt.Sprint(count), "--rate", "200", "--inflight", "50", "--echo", "--mls").connected(t)
 	before := s.count("certificates loaded anew")
 	s.expectLine(t, "certificates loaded anew", before+1) // two replacements, then one of the authority
 	prepared := regexp.MustCompile(`Authority ID: (\w+)`).FindStringSubmatch(r.ask("localauthority", "x509", "prepare"))
@@ -566,7 +566,7 @@ func TestSPIRETokensAndUpstream(t *testing.T) {
 	if err := os.WriteFile(identity, []byte("type: spire\nsocket_path: "+r.socket()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n.peer(t, "send", "org/ns/says", "--to", "org/ns/hears", "--identity-config", identity, "--mls")
+	n.peer(t, "send", "org/ns/says", "--to", "org/ns/hears", "--identity-config", identity, "--mls").connected(t)
 	select {
 	case m := <-hears.inbox:
 		who, err := verifier.VerifyToken(m.GetPublish().GetHeader().GetIdentity())

@@ -44,7 +44,8 @@ const tellings = 3
 
 // spoilt is what applications of upstream's say when they were slow: a node does not wait for ever for who connects, a moderator gives up what
 // it does when an answer comes twice, which it does after two seconds, and panics.
-var spoilt = []string{": not ready", answeredTwice, "error receiving ack for message: channel closed"}
+var spoilt = []string{": not ready", answeredTwice, "error receiving ack for message: channel closed",
+	"error sending session internal message to session controller", "the session ended"}
 
 // tell runs the story of a cell. Where upstream is alone with the nodes, and where what it says shows that it was too slow for
 // itself, the story is told again.
@@ -124,7 +125,7 @@ func (s *story) try(a *app, c event) error {
 	r := a.take(3*limit, func(e event) bool { return e.kind() == "result" && e["tag"] == tag })
 	switch {
 	case r == nil:
-		s.fail("%s: no result of %v", a.label, c)
+		s.fail("%s: no result of %v; %s", a.label, c, a.tail())
 	case !r.flag("ok"):
 		return errors.New(r.text("error"))
 	}
@@ -253,6 +254,7 @@ func (s *story) groups() {
 	s.says(b, "b again", 10, m, c)
 	s.begin("leave")
 	s.do(c, event{"leave": true})
+	s.expect(c, "left") // a peer forgets its session after it
 	s.says(m, "without c", 10, b)
 	s.hearsNothing(c)
 	s.begin("invite who has left")
@@ -401,7 +403,7 @@ type slimPeerCaller struct{ p *process }
 
 func (m *slimPeerCaller) send(s *story, b *app, count int, args ...string) *process {
 	args = append(append(s.flags(), args...), "--to", b.name, "--count", strconv.Itoa(count), "--size", "16", "--inflight", "16")
-	return s.node(s.cell.moderator).peer(s.t, "send", s.name("moderator"), args...)
+	return s.node(s.cell.moderator).opened(s.t, "send", s.name("moderator"), args...)
 }
 
 func (m *slimPeerCaller) exchanges(s *story, b *app, count int) {

@@ -68,8 +68,21 @@ type peer struct {
 	log   bytes.Buffer
 }
 
-// startPeer starts it, and returns when it is ready.
+// startPeer starts it, and returns when it is ready. It is started again where it ends before: the library gives a node five seconds to
+// answer, and then up.
 func startPeer(t *testing.T, node, name string, args ...string) *peer {
+	t.Helper()
+	for range 3 {
+		if p := launch(t, node, name, args...); p.lines.Scan() {
+			return p
+		}
+		t.Logf("%s %v has ended", name, args)
+	}
+	t.Fatalf("%s %v does not start", name, args)
+	return nil
+}
+
+func launch(t *testing.T, node, name string, args ...string) *peer {
 	t.Helper()
 	cmd := exec.Command(python(t), append([]string{"testdata/peer.py", "--node", node, "--name", name}, args...)...)
 	cmd.Env = append(os.Environ(), "SLIM_SECRET="+interopSecret)
@@ -96,7 +109,6 @@ func startPeer(t *testing.T, node, name string, args ...string) *peer {
 			t.Logf("%s %s says: %s", name, args, p.log.String())
 		}
 	})
-	p.next(t)
 	return p
 }
 

@@ -69,10 +69,24 @@ func connectApp(t *testing.T, node, name string) *session.App {
 	return app
 }
 
+// startPython starts it, and returns when it has said something. It is started again where it ends before: the library gives a node five
+// seconds to answer, and then up.
 func startPython(t *testing.T, args ...string) *python {
 	t.Helper()
+	for range 2 {
+		if p, speaks := launch(t, args...); speaks {
+			return p
+		}
+		t.Logf("%v is started again", args)
+	}
+	p, _ := launch(t, args...)
+	return p
+}
+
+func launch(t *testing.T, args ...string) (p *python, speaks bool) {
+	t.Helper()
 	interpreter := venv.Python(t, "python-slim-mcp-0.2.3", "../examples/tools/requirements.txt")
-	p := &python{t: t, cmd: exec.Command(interpreter, append([]string{"../examples/tools/peer.py"}, args...)...), events: make(chan event, 1000)}
+	p = &python{t: t, cmd: exec.Command(interpreter, append([]string{"../examples/tools/peer.py"}, args...)...), events: make(chan event, 1000)}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	var errs strings.Builder
 	p.cmd.Stderr = &errs
@@ -83,15 +97,18 @@ func startPython(t *testing.T, args ...string) *python {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	said := make(chan bool, 1)
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		defer close(p.events)
+		defer func() { trySend(said, false) }()
 		in := bufio.NewScanner(out)
 		in.Buffer(nil, 4<<20)
 		for in.Scan() {
 			var e event
 			if json.Unmarshal(in.Bytes(), &e) == nil && e.Event != "" {
 				p.events <- e
+				trySend(said, true)
 			}
 		}
 	})
@@ -104,7 +121,15 @@ func startPython(t *testing.T, args ...string) *python {
 			t.Logf("%v says at last:\n%s", args, text[max(0, len(text)-3000):])
 		}
 	})
-	return p
+	return p, <-said
+}
+
+// trySend sends x if nobody has sent yet.
+func trySend(c chan<- bool, x bool) {
+	select {
+	case c <- x:
+	default:
+	}
 }
 
 func (p *python) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }

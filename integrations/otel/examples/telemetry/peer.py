@@ -65,7 +65,7 @@ def work(args):
     config = slim.SessionConfig(
         session_type=slim.SessionType.GROUP,
         max_retries=10,
-        interval=datetime.timedelta(seconds=1),
+        interval=datetime.timedelta(seconds=10),  # a second answer to what was repeated would end the session
         metadata={},
         mls_settings=slim.MlsSettings(header_integrity_validation_percent=100, max_seen_control_message_ids_size=None) if args.mls else None,
     )
